@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from ..errors import DataError
 from ..terms.bases import make
 
 
@@ -53,7 +54,25 @@ class Scale(Stateful):
         shift = float(np.mean(x)) if center is True else float(center)
         if scale is not True:
             return shift, 1.0 if scale is False else float(scale)
-        return shift, float(np.sqrt(np.sum((np.asarray(x) - shift) ** 2) / (len(x) - 1)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = float(np.sum((np.asarray(x) - shift) ** 2))
+        return shift, root_mean_square(squares, len(x), float(np.max(np.abs(x))))
+
+
+def root_mean_square(squares: float, n: int, largest: float) -> float:
+    """That of `Scale`, n - 1 in the place of n, from a sum of squares and the largest size among the numbers.
+
+    Raises
+    ------
+    DataError
+        Squares of finite numbers leave the range of floating-point numbers, so that all would be scaled to zero.
+    """
+    if not np.isfinite(squares) and np.isfinite(largest):
+        raise DataError(
+            f"scale() takes numbers up to {largest:.3g}, whose squares leave the range of floating-point numbers. "
+            "Rescale them: put them in other units, or correct single values that are wrong."
+        )
+    return float(np.sqrt(np.float64(squares) / (n - 1)))
 
 
 class Average(Stateful):

@@ -18,7 +18,7 @@ import pandas as pd
 from ..errors import FormulaError, NotAvailableError
 from ..formulas.expressions import KEEP, Expression, centring_matrix, value_of
 from ..formulas.memory import has_a_value_a_row
-from ..formulas.transforms import Average, Center, Scale, sd, var
+from ..formulas.transforms import Average, Center, Scale, root_mean_square, sd, var
 from ..tools.arrays import Array
 
 DISTINCT = 200_000  # different values of which quantiles are taken exactly
@@ -64,7 +64,8 @@ class Spread(Sum):
         if not other.n:
             return
         n, step = self.n + other.n, other.mean - self.mean
-        self.squares += other.squares + step**2 * self.n * other.n / n
+        # ** of Python's floats raises where * is infinite
+        self.squares += other.squares + step * step * self.n * other.n / n
         self.mean += step * other.n / n
         self.n, self.total = n, self.total + other.total
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
@@ -83,7 +84,7 @@ class Spread(Sum):
 
     def about(self, middle: float) -> float:
         """Sum of squares about another number than the mean."""
-        return self.squares + self.n * (self.mean - middle) ** 2
+        return self.squares + self.n * (self.mean - middle) * (self.mean - middle)
 
 
 class Means(Sum):
@@ -377,7 +378,7 @@ def _scaling(total: Spread, center: Any = True, scale: Any = True) -> tuple[floa
     shift = total.mean if center is True else float(center)
     if scale is not True:
         return shift, 1.0 if scale is False else float(scale)
-    return shift, float(np.sqrt(total.about(shift) / (total.n - 1)))
+    return shift, root_mean_square(total.about(shift), total.n, max(-total.low, total.high))
 
 
 def wanted(expression: Expression) -> list[Wanted]:

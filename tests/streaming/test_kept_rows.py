@@ -194,6 +194,10 @@ def test_bad_rows_are_named_and_nothing_is_left(rows):
         kept("n ~ x + (1 | g)", late, family="poisson")
     with pytest.raises(DataError, match="frame 5: .*x.*"):
         kept("n ~ x + (1 | g)", rows.assign(x=np.where(np.arange(N) == 700, 1e200, rows["x"])), family="poisson")
+    for frame in (rows.assign(x=np.where(np.arange(N) == 700, 1e200, rows["x"])), rows.assign(x=rows["x"] * 1e200)):
+        for data in (frame, in_chunks(frame, 170)):  # in which all else would be scaled to zero
+            with pytest.raises(DataError, match=r"scale\(\) takes numbers up to 1\S*e\+20\d, .*Rescale"):
+                blm.Model("n ~ scale(x) + (1 | g)", data, family="poisson", progressbar=False)
     calls = []
 
     def changing():
