@@ -208,6 +208,28 @@ def test_bad_rows_are_named_and_nothing_is_left(rows):
         blm.Model("n ~ x + (1 | g)", changing, family="poisson", progressbar=False)
 
 
+def test_parts_without_rows_and_a_late_category_change_nothing(rows):
+    frame = rows.assign(t=np.where(np.arange(N) >= 850, "late", np.where(rows["g"] % 3, "a", "b")))
+    parts = [frame.iloc[:0], frame.iloc[:400], frame.iloc[400:400], frame.iloc[400:], frame.iloc[:0]]
+    model = blm.Model("k ~ x + t + (1 | g)", lambda: iter(parts), family="bernoulli", progressbar=False)
+    same(blm.Model("k ~ x + t + (1 | g)", frame, family="bernoulli").fit_ml(nAGQ=1), model.fit_ml())
+
+
+@pytest.mark.parametrize("family", ["zero_one_inflated_beta", "categorical", "ordinal"])
+def test_families_without_one_compiled_density_of_a_number_are_refused(rows, family):
+    frame = rows.assign(y=np.clip(rows["e"] / 3.0, 0.0, 0.6) if family.startswith("zero") else rows["h"])
+    frame["y"] = frame["y"].where(frame["n"] > 0, 1.0) if family.startswith("zero") else pd.Categorical(frame["y"])
+    with pytest.raises(NotAvailableError, match=f"family='{family}' is not offered"):
+        blm.Model("y ~ scale(x) + (1 | g)", in_chunks(frame, 170), family=family, progressbar=False)
+
+
+def test_a_damaged_temporary_file_is_an_error_of_ours(rows):
+    model = kept("k ~ x + (1 | g)", rows, family="bernoulli")
+    model.design.sums.rows._files[0]._file.truncate(300)
+    with pytest.raises(StorageError, match="shorter than what was written"):
+        model.fit_ml()
+
+
 def open_files():
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
