@@ -116,16 +116,6 @@ class Estimates:
         """Whether a covariance matrix of the random effects has not full rank."""
         return any(self.solution.singular)
 
-    def of_rows(self, *, with_groups: bool = True) -> dict[str, Any]:
-        """What the family's parameters hang on in a row, as `Design.along` takes it: effects of categories included."""
-        names, groups = self.design.names.b, self.design.every_group
-        modes = {
-            names[group.name]: mode if with_groups or not group.is_grouping else np.zeros_like(mode)
-            for group, mode in zip(groups, self.solution.modes, strict=True)
-        }
-        others = {names[group.name] for group in self.design.parameter_groups}
-        return {**self.values.family, **{name: mode for name, mode in modes.items() if name in others}}
-
     @property
     def values(self) -> Values:
         """β̂, the covariance matrices and the family's parameters, such as σ̂, as arrays."""

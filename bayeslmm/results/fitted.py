@@ -27,8 +27,19 @@ def linear_predictor(record: Estimates, *, with_groups: bool = True) -> Array:
 def fitted(record: Estimates, *, with_groups: bool = True) -> Array:
     """The values behind :meth:`PointFit.fitted`: E(y) at the modes, or probabilities of categories (nobs, K)."""
     design, eta = record.design, linear_predictor(record, with_groups=with_groups)
-    parameters = design.along(record.of_rows(with_groups=with_groups))
+    parameters = design.along(_behind_parameters(record, with_groups))
     return expected_response(design.family, eta, parameters, weights=design.weights)
+
+
+def _behind_parameters(record: Estimates, with_groups: bool) -> dict[str, Array]:
+    """What the family's parameters hang on in a row, as `Design.along` takes it: effects of categories included."""
+    names, groups = record.design.names.b, record.design.every_group
+    modes = {
+        names[group.name]: mode if with_groups or not group.is_grouping else np.zeros_like(mode)
+        for group, mode in zip(groups, record.solution.modes, strict=True)
+    }
+    others = {names[group.name] for group in record.design.parameter_groups}
+    return {**record.values.family, **{name: mode for name, mode in modes.items() if name in others}}
 
 
 def residuals(record: Estimates, kind: str = "raw") -> Array:

@@ -209,7 +209,9 @@ def for_reading(result: Any) -> Any:
     if type(result) is dict and result and all(isinstance(value, pd.DataFrame) for value in result.values()):
         return NamedTables({name: for_reading(table) for name, table in result.items()})
     if type(result) is pd.Series and pd.api.types.is_float_dtype(result):
-        return ResultSeries(result)
+        series = ResultSeries(result)
+        series.attrs.update(result.attrs)  # such as which effects each row has
+        return series
     if type(result) is np.ndarray and result.dtype.kind == "f" and result.ndim in (1, 2):
         return result.view(ResultArray)
     return result

@@ -104,7 +104,11 @@ PERFECT = [
         "out what determines the response",  # rounding decides whether the search breaks down or ends beside zero
     ),
     refused(
-        "y is a line in every group", "y ~ x + (x | g)", lambda d: d.assign(y=U + (1 + U**2) * d["x"]), FIT, "perfectly"
+        "y is a line in every group",
+        "y ~ x + (x | g)",
+        lambda d: d.assign(y=U + (1 + U**2) * d["x"]),
+        FIT,
+        "out what determines the response",  # rounding decides whether the search breaks down or ends beside zero
     ),
     refused("y is a line and a group", PLAIN, lambda d: d.assign(y=U + 3 * d["x"]), FIT, "fits the data perfectly"),
     refused(
