@@ -242,7 +242,7 @@ class _Slice:
     def elsewhere(self, x: Array) -> list[Array]:
         """Points with the searched correlations of `curved` blocks near either of their ends."""
         masks = zip(self.templates, self.free, strict=True)
-        bent = np.concatenate([template.is_correlation[free] for template, free in masks])
+        bent = np.concatenate([np.zeros(0, bool), *(template.is_correlation[free] for template, free in masks)])
         places = np.flatnonzero(bent)  # beyond them may stand log σ
         if not len(places):
             return []
