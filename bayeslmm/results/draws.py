@@ -89,7 +89,7 @@ class Draws:
             + (f"; {alone}, so that the priors decide much of the split" if alone else "")
         )
 
-    def convergence_of(self, draws: Array) -> tuple[Array, Array, Array]:
+    def _convergence(self, draws: Array) -> tuple[Array, Array, Array]:
         """R-hat, bulk and tail effective sizes (k,) of draws (chain, draw, k) of this posterior."""
         return convergence(draws)
 

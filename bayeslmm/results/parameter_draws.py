@@ -81,6 +81,6 @@ def parameter_table(fit: Draws, effects: Sequence[str], ci_prob: float | None, c
     if not len(labels):
         return labels
     numbers = fit.summarise(draws, ci_prob, ci_kind, signs=signed)
-    rhat, bulk, tail = fit.convergence_of(draws)
+    rhat, bulk, tail = fit._convergence(draws)
     numbers = numbers.rename(columns={"mean": "estimate", "sd": "std_error"}).drop(columns="median")
     return labels.join(numbers).assign(rhat=rhat, ess_bulk=bulk, ess_tail=tail)

@@ -129,7 +129,7 @@ def parameters(record: Draws, part: str) -> pd.DataFrame:
     if not in_part.any():  # a family without parameters besides its mean
         return pd.DataFrame(columns=[*SUMMARY, "rhat", "ess_bulk", "ess_tail"])
     chosen = draws[..., in_part.to_numpy()]
-    rhat, bulk, tail = record.convergence_of(chosen)
+    rhat, bulk, tail = record._convergence(chosen)
     signed = labels.loc[in_part, "signed"].to_numpy(dtype=bool)
     table = record.summarise(chosen, signs=signed).set_index(pd.Index(labels.loc[in_part, "name"], name="term"))
     return table.assign(rhat=rhat, ess_bulk=bulk, ess_tail=tail)

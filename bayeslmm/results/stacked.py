@@ -115,9 +115,9 @@ class StackedFit(PosteriorFit):
         ]
         return "; ".join(doubtful) or f"{len(self.fits)} imputed tables, all {self.diagnosis}"
 
-    def convergence_of(self, draws: Array) -> tuple[Array, Array, Array]:
+    def _convergence(self, draws: Array) -> tuple[Array, Array, Array]:
         """The largest R-hat of any table, and effective sizes (k,) that are sums of those of all tables."""
-        of_tables = [fit.convergence_of(part) for fit, part in zip(self.fits, self._by_table(draws), strict=True)]
+        of_tables = [fit._convergence(part) for fit, part in zip(self.fits, self._by_table(draws), strict=True)]
         rhat, bulk, tail = (np.array(each) for each in zip(*of_tables, strict=True))
         return rhat.max(axis=0), bulk.sum(axis=0), tail.sum(axis=0)
 
