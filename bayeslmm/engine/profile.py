@@ -435,11 +435,13 @@ def _walk(piece: Slice, cutoff: float, sign: float, end: float) -> tuple[list[tu
         return float(sign * np.sqrt(max(deviance - piece.minimum, 0.0))), x
 
     def lowest(value: float, start: Array, zeta: float, x: Array) -> tuple[float, Array]:
+        """The lowest of ζ that was found at a value and of searches from elsewhere."""
         return min(
             [(zeta, x), *(zeta_from(value, other) for other in piece.elsewhere(start))], key=lambda end: abs(end[0])
         )
 
     def lowered(start: Array) -> None:
+        """Follow a lower branch back over the points, as far as it is lower."""
         for k in reversed(range(len(points))):
             zeta, start = zeta_from(points[k][0], start)
             if abs(zeta) > abs(points[k][1]) - SAME:

@@ -614,9 +614,9 @@ def _refuse_other_losses(k: int, first: Design, design: Design) -> None:
     if lost or first.n_dropped != design.n_dropped:
         named = ", ".join(map(repr, lost[:3])) + (", ..." if len(lost) > 3 else "")
         raise InputError(
-            f"fit_imputed: of table {k} {design.n_dropped:,} rows were dropped for missing values, of the first "
-            f"{first.n_dropped:,}, and not the same ones{f' ({named})' if named else ''}: impute all missing values, "
-            "or drop the same rows from every table"
+            f"fit_imputed: rows dropped for missing values are {design.n_dropped:,} in table {k} and "
+            f"{first.n_dropped:,} in the first, and not the same ones{f' ({named})' if named else ''}: "
+            "impute all missing values, or drop the same rows from every table"
         )
 
 

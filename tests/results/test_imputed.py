@@ -479,7 +479,7 @@ def test_tables_that_lose_the_same_rows_are_pooled(tables):
         (lambda tables: [tables[0], tables[1].drop(columns="ses")], {}, "table 2 of 2: .*'ses'"),
         (lambda tables: [tables[0], tables[1].assign(ses=tables[1]["ses"].round().astype(str))], {}, "same type"),
         (lambda tables: [tables[0], tables[1].assign(mathach="a")], {}, "table 2 of 2: .*mathach"),
-        (lambda tables: [lost(tables[0], 3), lost(tables[1], 7)], {}, r"of table 2 1 rows.*not the same ones \(3, 7\)"),
+        (lambda tables: [lost(tables[0], 3), lost(tables[1], 7)], {}, r"1 in table 2 and .*not the same ones \(3, 7\)"),
         (lambda tables: [tables[0].iloc[1:], lost(tables[1], 0, 5).iloc[:-1]], {}, "rows"),
     ],
 )
