@@ -191,7 +191,7 @@ def test_correlated_effects_of_related_levels_and_too_many_of_them_are_refused(m
 
 def several_optima():
     """Counts of 12 levels at three steps, whose likelihood under ``ar1`` has optima with and without the last sd."""
-    rng = np.random.default_rng(3)
+    rng = fixed_rng(3)
     n, i = 144, np.arange(144)
     g, f = i % 12, i // 12 % 3
     effects, slopes = rng.normal(size=12), rng.normal(size=(12, 3))
