@@ -15,7 +15,7 @@ import numpy as np
 from ..tools.arrays import Array
 from ..tools.lazy import lapack
 from . import assembly, elimination
-from .layout import Layout
+from .layout import Layout, Values
 from .reduction import SMALL, solve_small
 
 
@@ -253,6 +253,41 @@ def whole_K(reduced: Reduced) -> Array:
     S = layout.S.toarray()
     half = _forward_substitute(reduced, _lambda([lam.T for lam in reduced.lams], layout, S))
     return S - half.T @ half
+
+
+def slopes_by_parts(
+    reduced: Reduced, solution: Solution, parts: Sequence[Values], *, with_X: bool
+) -> tuple[Array, Array]:
+    """Derivatives by f_s of log|M| (with ``with_X`` also of log|A_x|) and of r², where ZᵀWZ, … are Σ f_s times parts.
+
+    Parameters
+    ----------
+    parts : sequence of Values
+        Those of each s in the places of ``reduced.layout``.
+
+    Returns
+    -------
+    log_dets, r2s : float64 arrays (S,)
+
+    Notes
+    -----
+    With Û = M⁻¹ΛᵀZᵀW[X y] the derivative of [X y]ᵀV⁻¹[X y] is the product with itself of what ZΛÛ leaves of [X y] in
+    the rows of s, and that of log|M| is tr M⁻¹ΛᵀZᵀW_sZΛ.
+    """
+    layout, flat = reduced.layout, _flat(reduced.lams)
+    U, selected = _back_substitute(reduced, _right_side(reduced)), selected_inverse(reduced)
+    effects, contrast = _lambda(reduced.lams, layout, U), np.append(-solution.beta, 1.0)
+    log_dets, r2s = np.empty(len(parts)), np.empty(len(parts))
+    for s, values in enumerate(parts):
+        sums, E = np.zeros_like(flat), np.empty_like(U)
+        assembly.trace_sums(layout.pattern, values, flat, *selected, sums)
+        assembly.project(layout.pattern, values, flat, U, E)
+        D = values.XytXy - values.ZtXy.reshape(U.shape).T @ effects - effects.T @ E
+        log_dets[s], r2s[s] = sums @ flat, contrast @ D @ contrast
+        if with_X and len(contrast) > 1:
+            half = _whiten(solution, _whiten(solution, D[:-1, :-1]).T)  # R⁻ᵀDR⁻¹, of which the trace is tr A⁻¹D
+            log_dets[s] += np.trace(half)
+    return log_dets, r2s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from ..design.identification import Identification
 from ..errors import FitError
 from ..tools.arrays import Array
 from . import newton, pls, residual_search, ridge
+from .collapsed import collapsed
 from .criterion import Criterion, Evaluation, prepare
 from .scaling import Problem, Scaled
 
@@ -182,6 +183,17 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
     FitError
         The factorisation broke down from every start.
     """
+    if not (criterion.is_linear and criterion.is_small):
+        fewer = collapsed(criterion)
+        if fewer is not criterion:
+            best = _optimum_of(fewer, start)
+            criterion.evaluations += fewer.evaluations
+            return best
+    return _optimum_of(criterion, start)
+
+
+def _optimum_of(criterion: Criterion, start: Array | None) -> Evaluation:
+    """That of a criterion as it is."""
     best = _climb(criterion, clear_of_ends(criterion, criterion.diagonal * 1.0 if start is None else start))
     if best is None or any(is_singular(lam) for lam in criterion.lams(best.theta)):
         for scale in (0.2, 3.0):

@@ -19,13 +19,15 @@ from ..residual_structures import Residuals
 from ..tools.arrays import Array
 from . import pls
 from .blocked import Blocked
+from .collapsed import collapsed
 from .criterion import Criterion, Evaluation
 from .crossproducts import CrossProducts, PairBlocks
-from .layout import Layout, arrange, refilled
+from .layout import Layout, Values, arrange, refilled
 from .scaling import Problem, ScaledRows
 
 MOST_STRATA = 40  # whose cross-products are kept
 STEP = 1e-4  # of a free coordinate in a difference: errors of rounding and of the next term are alike, some 1e-9
+ROUNDING = 1e-14  # of the criterion: a slope that promises less leads nowhere
 FAR = 7.0  # a free coordinate of a correlation beyond which it is at its end
 ENOUGH = 1e-3  # of a derivative per square root of rows, as `reml` has it
 LONG, MANY = 20_000, 3  # rows and parameters beyond which only the best start is followed, where they cost
@@ -61,6 +63,7 @@ class Criteria:
         self.blocked = Blocked.of(self.rows, reml=reml) if many and not problem.codes else None
         self._strata = self._of_strata()
         self._layout: Layout | None = None
+        self._parts: list[Values] | None = None  # cross-products of the strata in the places of the layout
 
     def at(self, values: Array) -> Criterion:
         """The criterion where δ and ρ have these values."""
@@ -88,6 +91,8 @@ class Criteria:
         """Derivatives (d + r,) by free coordinates with θ̃ held."""
         if self.blocked is not None:
             return self.blocked.with_gradient(free)[1]
+        if self._strata is not None:
+            return self._gradient_by_strata(self.residual.natural(free), theta) / self.residual.units
         out = np.empty(len(free))
         for i in range(len(free)):
             h = np.zeros(len(free))
@@ -96,8 +101,21 @@ class Criteria:
             out[i] = (forward - backward) / (2.0 * h[i])
         return out
 
-    def _of_strata(self) -> tuple[Array, list[CrossProducts]] | None:
-        """Rows (strata, d) of G that differ, and the cross-products of the rows that have each."""
+    def _gradient_by_strata(self, values: Array, theta: Array) -> Array:
+        """Derivatives (d,) by δ, through those by the weight that each stratum has."""
+        assert self._strata is not None
+        distinct, every, rows = self._strata
+        criterion = self.at(values)
+        reduced = pls.reduce(criterion.layout, criterion.lams(theta))
+        solution = pls.solve(reduced)
+        if self._parts is None:
+            self._parts = [refilled(criterion.layout, cross).values for cross in every]
+        log_dets, r2s = pls.slopes_by_parts(reduced, solution, self._parts, with_X=self.reml)
+        weights = np.exp(-2.0 * (distinct @ values))
+        return np.asarray(-2.0 * (weights * (log_dets + r2s / criterion.sigma2(solution)) - rows) @ distinct)
+
+    def _of_strata(self) -> tuple[Array, list[CrossProducts], Array] | None:
+        """Rows (strata, d) of G that differ, the cross-products of the rows that have each, and how many they are."""
         G = self.residual.spread.G
         if self.residual.correlation is not None or self.blocked is not None:
             return None
@@ -109,12 +127,12 @@ class Criteria:
             every = [
                 self.rows.cross(np.where(inverse_index.reshape(-1) == s, prior, 0.0)) for s in range(len(distinct))
             ]
-        return distinct, every
+        return distinct, every, np.bincount(inverse_index.reshape(-1)).astype(float)
 
     def _cross(self, values: Array) -> CrossProducts:
         if self._strata is None:
             return self.rows.whitened(values)
-        distinct, every = self._strata
+        distinct, every, _ = self._strata
         relative = np.exp(-2.0 * (distinct @ values))
         weights = self.residual.weights(values)
         assert weights is not None
@@ -205,9 +223,8 @@ def _worth_following(criteria: Criteria, paths: list[_Path]) -> list[_Path]:
 
 def _refuse_vanishing(residual: Residuals, free: Array) -> None:
     """Raise FitError where the sd of some rows goes to zero beside that of others."""
-    logs = residual.spread.G @ residual.natural(free)[: residual.n_spread]
-    if len(logs) and float(np.ptp(logs)) > WIDEST:
-        row = int(np.argmin(logs))
+    if residual.width(free) > WIDEST:
+        row = int(np.argmin(residual.spread.G @ residual.natural(free)[: residual.n_spread]))
         strata = [name for name, v in zip(residual.spread.labels, residual.spread.G[row], strict=True) if v != 0.0]
         raise FitError(
             f"the residual sd goes to zero in the rows of {', '.join(strata) or 'the first level'}: the model fits "
@@ -264,6 +281,7 @@ class _Path:
             return value, theta
         criterion = self.criteria.at(self.criteria.residual.natural(free))
         if len(start):
+            criterion = collapsed(criterion)
             low = np.where(criterion.diagonal, np.maximum(start, 0.05), start)  # from zero no derivative leads away
             evaluation = self.climb(criterion, np.clip(low, *criterion.bounds))
             self.criteria.evaluations += criterion.evaluations
@@ -283,7 +301,11 @@ class _Path:
         """Quasi-Newton steps until nothing is gained; again from there until a second descent gains nothing."""
         from scipy.optimize import minimize
 
+        residual = self.criteria.residual
+
         def objective(free: Array) -> tuple[float, Array]:
+            if residual.width(free) > 1.5 * WIDEST:  # where rounding is all that is left, and a wider one than is taken
+                return 1e300, np.zeros(len(free))
             try:
                 value, theta = self._optimise(free, self.theta)
                 gradient = self.criteria.gradient(free, theta) if np.isfinite(value) else np.zeros(len(free))
@@ -291,8 +313,11 @@ class _Path:
                 value, gradient = np.inf, np.zeros(len(free))
             return (value, gradient) if np.isfinite(value) else (1e300, np.zeros(len(free)))
 
+        scale = residual.rough_sds() ** 2  # about the inverse of H
+        steep = max(1e-5, float(np.sqrt(ROUNDING * abs(self.lowest) / scale.max())))
         for _ in range(3):
             before = self.lowest
-            minimize(objective, self.free, jac=True, method="BFGS", options={"gtol": 1e-5, "maxiter": 300})
-            if before - self.lowest < 1e-8:
+            options = {"gtol": steep, "maxiter": 300, "hess_inv0": np.diag(scale)}
+            minimize(objective, self.free, jac=True, method="BFGS", options=options)
+            if before - self.lowest < 1e-8 or residual.width(self.free) > WIDEST:
                 break

@@ -186,6 +186,10 @@ class Residuals:
             parts.append(self.correlation.natural(free[self.n_spread :], self.blocks))
         return np.concatenate(parts)
 
+    def width(self, free: Array) -> float:
+        """Between which numbers the log sds of rows lie at free coordinates."""
+        return float(np.ptp(self.spread.G @ (free[: self.n_spread] / self.units))) if len(self.spread.G) else 0.0
+
     def at(self, y: Array) -> Array:
         """δ and ρ (d + r,) at coordinates of samplers."""
         parts = [y[: self.n_spread] / self.units]
