@@ -37,6 +37,7 @@ from .results.point import PointFit
 from .results.settings import Settings
 from .tools import hints
 from .tools.caller import names_of_caller
+from .tools.columns import terminal_width, wrapped_lines
 from .tools.warned import warn
 from .tools.words import is_one_of
 
@@ -574,7 +575,7 @@ class Model:
         )
         smooths = ", ".join(f"{smooth.name} ({smooth.n_levels} columns)" for smooth in d.smooths)
         dropped = f", {d.n_dropped:,} dropped (missing values)" if d.n_dropped else ""
-        return "\n".join(
+        head = "\n".join(
             [
                 f"Mixed-effects model, family {d.family}",
                 f"Formula: {d.formula.text}",
@@ -584,9 +585,11 @@ class Model:
                 f"Groups: {groups or 'none'}",
                 *([f"Residuals: {d.residual.text}"] if d.residual is not None else []),
                 *([f"Smooths: {smooths}"] if smooths else []),
-                *(["Priors:", str(self.priors)] if d.residual is None else []),
             ]
         )
+        width = terminal_width()
+        head = head if width is None else wrapped_lines(head, width)
+        return head if d.residual is not None else f"{head}\nPriors:\n{self.priors}"
 
     def _repr_html_(self) -> str:
         return model_text(self.design, self.priors)._repr_html_()

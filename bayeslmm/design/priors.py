@@ -20,6 +20,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from textwrap import indent
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from ..families.family import linked_moments
 from ..terms.means import at_means, slopes_far_from_zero
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
+from ..tools.columns import GAP, side_by_side, terminal_width
 from ..tools.html import html_table
 from ..tools.summed import second_moment_of
 from .design import Design, GroupTerm
@@ -228,9 +230,10 @@ class _PriorTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without t
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns flush left, the last as long as it is."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    return "\n".join("  " + "  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows)
+    """Columns flush left, the last as long as it is, or as a terminal has room for."""
+    width = terminal_width()
+    text = side_by_side(list(zip(*rows, strict=True)), len(rows[0]), width=None if width is None else width - GAP)
+    return indent(text, " " * GAP)
 
 
 def resolve_priors(

@@ -66,7 +66,7 @@ class EstimateComparison(Shown):
             rows.append(cells)
         interval = f"{percent(self.ci_prob)} CI"
         headers = ["", "Estimate", "SE", interval, "Mean", "SD", interval, "Diff. "]
-        return Text.of(self.title, table(headers, rows), REMARKS, *self.boundary)
+        return Text.of(self.title, table(headers, rows, starts=(4,)), REMARKS, *self.boundary)
 
 
 def _known(value: float, sd: float) -> str:

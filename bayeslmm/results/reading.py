@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shutil
-import sys
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -15,16 +12,15 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UnknownEntryError
+from ..tools.columns import LONGEST_LINE, aligned, blocks_of, line_width, widths_of, wrapped_columns
 from ..tools.frame import is_numeric, one_line
 from ..tools.hints import with_hints
 from ..tools.html import html_cell, html_table
 from ..tools.words import is_one_of
 from .text import Text, decimals, number, probability
 
-WIDTH = 80  # where no terminal says another
 PAGE_WIDTH = 140  # characters of a notebook 1,300 pixels wide, whose headers are bold
-GAP, PAGE_GAP = 2, 3  # characters between columns
-LONGEST_LINE = 40  # characters of a cell of text in a terminal
+PAGE_GAP = 3  # characters between columns
 FOLDED, ENDS = 40, 10  # more rows than so many show these at both ends
 MOST_ROWS = 1000  # of a notebook's table when it is unfolded
 MOST_DECIMALS = 6
@@ -137,7 +133,7 @@ class ResultArray(np.ndarray):
             separator=separator,
             threshold=FOLDED,
             edgeitems=ENDS if self.ndim == 1 else ENDS // 2,
-            max_line_width=_width(),
+            max_line_width=line_width(),
             formatter={"float_kind": lambda value: write(float(value)) or "nan"},
             **around,
         )
@@ -343,42 +339,12 @@ def _blocks(
     headers: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int], labels: Sequence[int]
 ) -> list[str]:
     """Columns side by side while they fit, the others below, each time with those that say which row it is."""
-    width = _width()
     columns = [[headers[c], *(row[c] for row in rows)] for c in range(len(headers))]
-    wrapped = [[textwrap.wrap(cell, LONGEST_LINE) or [""] for cell in column] for column in columns]
-    widths = [max(len(line) for cell in column for line in cell) for column in wrapped]
-    left = next((c for c in range(len(headers)) if c not in texts), len(headers))  # those that stand first
-    return [_aligned(wrapped, widths, block, left) for block in _split(widths, width, labels, GAP)]
-
-
-def _width() -> int:
-    """Characters of a line."""
-    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
-
-
-def _split(widths: Sequence[int], width: int, labels: Sequence[int], gap: int) -> list[list[int]]:
-    """Columns that fit in a line, block by block; in later ones after the labels of rows, or the first of many."""
-    repeated = list(labels) if sum(widths[k] + gap for k in labels) <= width / 2 else list(labels[:1])
-    blocks: list[list[int]] = [[]]
-    for c in range(len(widths)):
-        block = blocks[-1]
-        if len(block) > len(repeated) and sum(widths[k] + gap for k in block) + widths[c] > width:
-            blocks.append([*repeated, c])
-        else:
-            block.append(c)
-    return blocks
-
-
-def _aligned(wrapped: list[list[list[str]]], widths: list[int], block: list[int], left: int) -> str:
-    lines = []
-    for r in range(len(wrapped[0])):
-        for k in range(max(len(wrapped[column][r]) for column in block)):
-            texts = [(wrapped[column][r][k] if k < len(wrapped[column][r]) else "", column) for column in block]
-            is_text = [column < left or widths[column] >= LONGEST_LINE // 2 for column in block]
-            sides = zip(texts, is_text, strict=True)
-            cells = [text.ljust(widths[c]) if flush else text.rjust(widths[c]) for (text, c), flush in sides]
-            lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    wrapped = wrapped_columns(columns)
+    widths = widths_of(wrapped)
+    first = next((c for c in range(len(headers)) if c not in texts), len(headers))  # behind those that stand first
+    left = {c for c in range(len(headers)) if c < first or widths[c] >= LONGEST_LINE // 2}
+    return [aligned(wrapped, widths, block, left) for block in blocks_of(widths, line_width(), labels)]
 
 
 def _html(headers: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int], labels: Sequence[int]) -> str:
@@ -390,6 +356,6 @@ def _html(headers: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence
             [[row[column] for column in block] for row in rows],
             [place for place, c in enumerate(block) if c in texts],
         )
-        for block in _split(widths, PAGE_WIDTH, labels, PAGE_GAP)
+        for block in blocks_of(widths, PAGE_WIDTH, labels, PAGE_GAP)
     )
     return f"<div style='overflow-x:auto'>{''.join(tables)}</div>"

@@ -307,4 +307,4 @@ def _draws_table(frame: pd.DataFrame, ci_prob: float, title: str) -> Table:
     ]
     lower, upper = f"l-{percent(ci_prob)} CI", f"u-{percent(ci_prob)} CI"
     headers = ["", "Mean", "SD", lower, upper, *(["P(>0)"] if signed else []), "R-hat", "Bulk ESS", "Tail ESS"]
-    return table(headers, rows, title=title)
+    return table(headers, rows, title=title, starts=(len(headers) - 3,))

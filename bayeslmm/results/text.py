@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..tools.columns import WIDTH, line_width, side_by_side, terminal_width, wrapped_lines
 from ..tools.frame import short
 from ..tools.html import html_table
 
@@ -18,24 +18,22 @@ LONGEST_CELL = 200
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Aligned cells: the first ``left`` columns flush left, the others flush right."""
+    """Aligned cells: the first ``left`` columns flush left, the others flush right.
+
+    In a terminal too narrow for a line of them columns stand below each other, and ``starts`` are those that go on in
+    the next block, so that what belongs together stays so.
+    """
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: int = 1
     title: str = ""
+    starts: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        cells = [self.headers, *self.rows]
-        widths = [max(len(row[c]) for row in cells) for c in range(len(self.headers))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if c < self.left else cell.rjust(width)
-                for c, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
-        return "\n".join([self.title, *lines] if self.title else lines)
+        cells = [[row[c] for row in (self.headers, *self.rows)] for c in range(len(self.headers))]
+        text = side_by_side(cells, self.left, self.starts, terminal_width())
+        return f"{self.title}\n{text}" if self.title else text
 
     def tabulated(self, style: str) -> str:
         """The same by the library tabulate, in one of its styles."""
@@ -64,7 +62,10 @@ class Text:
         return cls(tuple(block for block in blocks if block))
 
     def __str__(self) -> str:
-        return "\n\n".join(_wrapped(block) if isinstance(block, str) else str(block) for block in self.blocks)
+        width = min(line_width(), WIDTH)
+        return "\n\n".join(
+            wrapped_lines(block, width) if isinstance(block, str) else str(block) for block in self.blocks
+        )
 
     def __repr__(self) -> str:
         return str(self)
@@ -124,17 +125,17 @@ def _latex(line: str) -> str:
     return line.translate(rules).translate(_LATEX_LETTERS)
 
 
-def _wrapped(paragraph: str) -> str:
-    return "\n".join(
-        textwrap.fill(line, width=80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-        for line in paragraph.split("\n")
-    )
-
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, title: str = "") -> Table:
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: int = 1,
+    title: str = "",
+    starts: tuple[int, ...] = (),
+) -> Table:
     """A `Table` of any sequences; line breaks and endless names of levels would tear it."""
     cells = [tuple(short(cell, LONGEST_CELL) for cell in row) for row in (headers, *rows)]
-    return Table(cells[0], tuple(cells[1:]), left, title)
+    return Table(cells[0], tuple(cells[1:]), left, title, starts)
 
 
 def decimals(uncertainty: float, *, significant: int = 3, most: int = 6) -> int:
