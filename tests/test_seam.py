@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 import pytest
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.errors import SamplingWarning
@@ -120,6 +121,36 @@ def test_predictions_by_pymc_are_those_of_the_posterior(fitted, family, method):
         assert float((away**2).mean()) < 1.6  # 160 rows: five sds above 1
     ratio = float((drawn.std(("chain", "draw")) / own.std(("chain", "draw")).where(lambda s: s > 0)).median())
     assert ratio == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("family", "formula"),
+    [
+        ("poisson", "counted | weights(w) ~ x + (1 | g)"),
+        ("lognormal", "cens(time, is_late) ~ x + (1 | g)"),
+        ("weibull", "cens(time, is_late) | weights(w) ~ x + (1 | g)"),
+    ],
+)
+def test_rows_that_count_several_times_or_lie_in_intervals(family, formula):
+    """PyMC's densities of them are those of the fit, and its predictions those of rows that were observed once."""
+    rng = fixed_rng(5)
+    g, x = np.repeat(np.arange(5), 6), rng.normal(size=30)
+    eta = 0.5 + 0.4 * x + 0.3 * rng.normal(size=5)[g]
+    columns = {"counted": rng.poisson(np.exp(eta)), "time": np.exp(eta + 0.5 * rng.normal(size=30)), "w": 1.5 + x**2}
+    rows = pd.DataFrame({**columns, "x": x, "g": [f"g{k}" for k in g], "is_late": rng.uniform(size=30) < 0.3})
+    model = blm.Model(formula, rows, family=family)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few draws
+        post = model.fit(draws=40, chains=2, random_seed=1, progressbar=False)
+    tree = post.idata.copy()
+    pm.compute_log_likelihood(tree, model=model.pymc, progressbar=False)
+    post.compute_log_likelihood()
+    # constants of PyMC's normal probabilities are in single precision
+    np.testing.assert_allclose(tree.log_likelihood["y"], post.idata.log_likelihood["y"], rtol=1e-7, atol=1e-7)
+    drawn = pm.sample_posterior_predictive(post.idata, model=model.pymc, progressbar=False, random_seed=1)
+    ours = post.predict(kind="response", draws=True, random_seed=2)
+    values = np.log1p(drawn.posterior_predictive["y"].to_numpy())
+    np.testing.assert_allclose(values.mean(), np.log1p(np.asarray(ours)).mean(), atol=6.0 * values.std() / np.sqrt(400))
 
 
 def test_a_prior_of_pymc_only_and_draws_of_pymc_itself(data):

@@ -35,7 +35,6 @@ ARVIZ = (  # dimensions that ArviZ makes, and coordinates of its figures: its fu
 ROW, COEF, THRESHOLD = "obs", "coef", "threshold"
 LOO = "loo_{}"  # a group of the tree, by unit
 BETA, CUTPOINT, RESPONSE, OBSERVED = "beta", "cutpoint", "y", "response"
-COUNTED = "likelihood_weights"  # what they add to the density of a PyMC model
 LOG_RATIO, RHO = "log_ratio", "rho"  # parameters of residuals: log ratios of sds to sigma, and correlations
 LOG_RATIO_TERM, RHO_TERM = "log_ratio_term", "rho_term"
 
@@ -160,7 +159,7 @@ def contract(
     sd_at_means, cor_at_means = each("sd_{}_at_means"), each("cor_{}_at_means")
     for factor in factors:
         dims |= {sd_at_means[factor]: dims[sd[factor]], cor_at_means[factor]: dims[correlation[factor]]}
-    taken.update((RESPONSE, OBSERVED, COUNTED))
+    taken.update((RESPONSE, OBSERVED))
     return Names(
         sd=sd,
         cor=correlation,

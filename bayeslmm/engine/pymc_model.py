@@ -14,7 +14,7 @@ import numpy as np
 
 from ..design.categories import as_seen, category_numbers
 from ..design.design import Design, GroupTerm
-from ..design.names import BETA, COEF, COUNTED, OBSERVED, ROW, THRESHOLD, Names
+from ..design.names import BETA, COEF, OBSERVED, RESPONSE, ROW, THRESHOLD, Names
 from ..design.predictors import ParameterPart
 from ..design.priors import LKJ, Prior, Priors
 from ..errors import NotAvailableError
@@ -87,31 +87,54 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
     parts = build_parts(design, priors, geometry)
     with parts.model:
         response = pm.Data(OBSERVED, as_seen(design, design.y), dims=ROW)
-        y = design.family.graph(
-            parts.eta,
-            {**parts.parameters, **design.family.known},
-            trials=design.trials,
-            weights=design.weights,
-            categories=category_numbers(design),
-            options={"observed": response, "dims": ROW},
-        )
-        _add_rest_of_likelihood(design, y, response)
+        options = {"observed": response, "dims": ROW}
+        if design.likelihood_weights is None and design.bounds is None:
+            _plain_response(design, parts.eta, parts.parameters, options)
+        else:
+            _response_known_in_part(design, parts, options)
     return parts.model
 
 
-def _add_rest_of_likelihood(design: Design, y: Any, response: Any) -> None:
-    """What likelihood weights and censoring add to the density of y, in which each row is observed and counts once."""
+def _plain_response(design: Design, eta: Any, parameters: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """The variable y of rows that are observed and count once."""
+    return design.family.graph(
+        eta,
+        {**parameters, **design.family.known},
+        trials=design.trials,
+        weights=design.weights,
+        categories=category_numbers(design),
+        options=options,
+    )
+
+
+def _response_known_in_part(design: Design, parts: PyMCParts, options: Mapping[str, Any]) -> None:
+    """The variable y of rows that count several times or lie in intervals: one of its own, drawn as any other row.
+
+    Its log density is the weight of a row times that of its value or of its interval, so that PyMC's own functions,
+    such as ``pm.compute_log_likelihood``, answer with what the model is fitted by. A potential would be none of a row.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
-    if design.likelihood_weights is None and design.bounds is None:
-        return
-    density = pm.logp(y, response)
-    known = density
-    if design.bounds is not None:
-        low, high = design.bounds.T
-        known = pt.where(low == high, density, design.family.graph_interval(y, low, high))
-    pm.Potential(COUNTED, (design.counted * known - density).sum())
+    names = list(parts.parameters)
+
+    def plain(eta: Any, *values: Any) -> Any:
+        with pm.Model(model=None):  # of its own: the families register what they make
+            return _plain_response(design, eta, dict(zip(names, values, strict=True)), {})
+
+    def draw(*values_and_size: Any) -> Any:
+        return plain(*values_and_size[:-1])
+
+    def log_density(value: Any, *values: Any) -> Any:
+        y = plain(*values)
+        density = pm.logp(y, value)
+        if design.bounds is not None:
+            low, high = design.bounds.T
+            density = pt.where(low == high, density, design.family.graph_interval(y, low, high))
+        return density if design.likelihood_weights is None else design.likelihood_weights * density
+
+    values = [parts.eta, *(parts.parameters[name] for name in names)]
+    pm.CustomDist(RESPONSE, *values, logp=log_density, dist=draw, **options)
 
 
 def graph(model: Any) -> Any:

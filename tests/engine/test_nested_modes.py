@@ -41,6 +41,18 @@ def test_a_narrow_prior_of_tails_that_are_light_leaves_one_mode():
     assert "modes with" not in post.verdict and np.abs(slopes_of(post)).max() < 0.5
 
 
+def test_a_shoulder_that_is_no_mode_gets_its_draws():
+    """Eighteen rows whose slope has 1.2 % of its mass about the data's, without a dip on the way from the prior's."""
+    data, slope = modes_of_counts.simulate(np.random.default_rng(np.random.SeedSequence(7).spawn(40)[39]), "binomial")
+    cut, nu, scale = slope / 2.0, 3.0, slope * 10.0**-1.5
+    truth = 1.0 - modes_of_counts.Truth(data, "binomial").below(cut, nu, scale)
+    assert 0.01 < truth < 0.02
+    posts = [fit(data, "binomial", nu, scale, random_seed=seed) for seed in (39, 1, 2)]
+    drawn = np.mean([np.mean(slopes_of(post) > cut) for post in posts])
+    assert drawn == pytest.approx(truth, rel=0.6)  # some 3,000 effective draws: a sixth of that is an error
+    assert all(post.diagnosis.converged for post in posts)
+
+
 def test_priors_of_no_conflict_are_not_looked_at():
     marginal, near = settled(counts(), 50.0)
     assert modes_in_conflict(marginal, None, near) is None  # the density is not asked
@@ -64,6 +76,27 @@ def test_draws_that_leave_a_mode_out_are_told():
     assert modes.skipped(of_beta) == ""
     for only in (of_beta[:50], of_beta[50:]):
         assert "got 0.0% of the draws" in modes.skipped(only)
+
+
+def test_a_proposal_has_a_part_at_a_shoulder_and_none_at_a_mode():
+    stream = np.random.default_rng(np.random.SeedSequence(7).spawn(40)[39])
+    data, slope = modes_of_counts.simulate(stream, "binomial")
+    model = blm.Model(
+        modes_of_counts.FORMULAS["binomial"],
+        data,
+        family="binomial",
+        priors={**OTHER_PRIORS, "z": blm.Prior("StudentT", nu=3, mu=0, sigma=slope * 10.0**-1.5)},
+    )
+    marginal = NestedMarginal(model.priors.at_means(model.design), model.priors, rough_fit(model.design))
+    near = marginal.settle(marginal.log_densities, fixed_rng(1))
+    modes = modes_in_conflict(marginal, marginal.log_densities, near)
+    assert len(modes.points) == 1 and modes.points[0, 1] < -4.0  # the prior's end, in errors from the data's
+    assert len(modes.shoulders) == 1 and modes.shoulders[0, 1] == 0.0
+    mixture, of_mode = modes.mixture(fixed_rng(2))
+    assert mixture.shares[-1] > 0.02 and len(of_mode) == len(mixture.shares) == 3
+    np.testing.assert_array_equal(mixture.means[-1], modes.shoulders[0])
+    marginal, near = settled(counts(), 0.002)  # two modes with a valley between: their ends are no shoulders
+    assert len(modes_in_conflict(marginal, marginal.log_densities, near).shoulders) == 0
 
 
 def test_nuts_in_one_mode_says_so(monkeypatch):
