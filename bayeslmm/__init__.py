@@ -99,7 +99,7 @@ def __getattr__(name: str) -> Any:
         from .errors import RefusedVerbError, UnknownNameError
         from .tools.hints import function_hint, like
 
-        hint, message = function_hint(name), f"module 'bayeslmm' has no attribute {name!r}"
+        hint, message = function_hint(name) or _family_hint(name), f"module 'bayeslmm' has no attribute {name!r}"
         if hint:
             raise RefusedVerbError(f"{message}; here it is {hint}")
         raise UnknownNameError(f"{message}{'' if name.startswith('_') else like(name, __all__)}")
@@ -110,6 +110,12 @@ def __getattr__(name: str) -> Any:
         value = public(value)
     globals()[name] = value
     return value
+
+
+def _family_hint(name: str) -> str:
+    from .families import NAMES
+
+    return f"a text: Model(formula, data, family={name!r})" if name in NAMES else ""
 
 
 def __dir__() -> list[str]:

@@ -366,6 +366,49 @@ def test_arguments_of_models_of_other_programs(sleep, options, sentence):
         blm.Model(FORMULA, sleep, nothing_of_the_kind=1)
 
 
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda sleep: blm.Model(FORMULA, sleep, weights="varIdent(form = ~ 1 | Subject)"), "sigma='~ x' of a factor"),
+        (lambda sleep: blm.Model(FORMULA, sleep, weights="varPower()"), "sigma='~ x' of a factor"),
+        (
+            lambda sleep: blm.Model(FORMULA, sleep, correlation="corCompSymm(form = ~ 1 | Subject)"),
+            "or car1, cs and us",
+        ),
+        (lambda sleep: blm.varIdent, "sigma='~ f'"),
+        (lambda sleep: blm.corAR1, "residual='ar1(t | g)'"),
+        *(
+            (lambda sleep, word=word: blm.Model(f"Reaction ~ Days + {word}(0 + Days | Subject)", sleep), lead)
+            for word, lead in {
+                "exp": "residual='car1(time | g)'",
+                "ou": "residual='car1(time | g)'",
+                "toep": "us(0 + f | g) leaves every covariance free",
+                "mat": "distance are not offered",
+                "gau": "distance are not offered",
+                "rr": "(x || g) leaves their correlations out",
+            }.items()
+        ),
+        (
+            lambda sleep: blm.Model(FORMULA, sleep).fit(sleep[["Days"]], sleep["Reaction"]),
+            "the data are those of Model(",
+        ),
+        (lambda sleep: blm.Model(FORMULA, sleep).fit_map, "model.fit_reml()"),
+        (lambda sleep: blm.Model(FORMULA, sleep, family=blm.poisson), "Model(formula, data, family='poisson')"),
+        (lambda sleep: blm.lmer(FORMULA, sleep, verbose=True), "progressbar"),
+        (lambda sleep: blm.Model(formula=FORMULA, df=sleep), "data="),
+        (lambda sleep: blm.lmer(FORMULA, sleep).diagnostics, "diagnosis"),
+    ],
+)
+def test_first_lines_of_other_programs_lead_on(sleep, call, sentence):
+    with pytest.raises(errors.BayesLMMError, match=re.escape(sentence)) as caught:
+        call(sleep)
+    assert ".." not in str(caught.value).replace("(...)", "").replace("=...", "")
+
+
+def test_exp_of_a_column_is_a_function(sleep):
+    assert blm.Model("Reaction ~ exp(Days / 9) + (1 | Subject)", sleep).design.x_names[1] == "exp(Days / 9)"
+
+
 def test_arguments_lead_to_arguments_that_exist():
     import inspect
 

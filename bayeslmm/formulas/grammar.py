@@ -46,15 +46,17 @@ DEEPEST = 50  # brackets in brackets
 LONGEST_LEAF = 2_000  # tokens of one Python expression
 
 _ONLY = "There are us, diag, cs and ar1"
+_BY_TIME = "Correlations that fade with time are those of residuals, Model(formula, data, residual='car1(time | g)')"
+_IN_SPACE = "Correlations that fade with distance are not offered; s(x) bends a line"
+_TOEPLITZ = "us(0 + f | g) leaves every covariance free, and cs and ar1 have one correlation"
 OTHER_STRUCTURES = {  # words of glmmTMB and nlme
     "homdiag": "Write diag(x | g, hom=True).",
     "homcs": "Write cs(x | g, hom=True).",
     "hetar1": "Write ar1(x | g, hom=False).",
-    "toep": f"{_ONLY}.",
-    "homtoep": f"{_ONLY}.",
-    "hettoep": f"{_ONLY}.",
-    "ou": f"{_ONLY}.",
-    "rr": f"{_ONLY}.",
+    **dict.fromkeys(("toep", "homtoep", "hettoep"), f"{_ONLY}. {_TOEPLITZ}."),
+    **dict.fromkeys(("ou", "exp"), f"{_ONLY}. {_BY_TIME}."),
+    **dict.fromkeys(("mat", "gau"), f"{_ONLY}. {_IN_SPACE}."),
+    "rr": f"{_ONLY}. Effects of reduced rank are not offered; (x || g) leaves their correlations out.",
     "pdDiag": "Write diag(x | g).",
     "pdSymm": "Write us(x | g).",
     "pdIdent": "Write diag(x | g, hom=True).",

@@ -167,6 +167,8 @@ def unknown_column(name: str, where: str, columns: Collection[Any], others: Coll
     folded = [candidate for candidate in names if candidate.casefold() == name.casefold()]
     guess = (folded or near)[:1]
     hint = f" Did you mean {guess[0]!r}?" if guess else f" The columns are: {_listing(names)}."
+    if where.startswith("weights") and name.startswith("var") and "(" in name:
+        hint = " Variances that differ are sigma='~ x' of a factor or a number x; weights= is a column of numbers."
     return UnknownColumnError(f"{short(name)!r} ({where}) is neither a column of the data nor a name in scope.{hint}")
 
 

@@ -257,7 +257,8 @@ ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages 
         "summary(), whose tables have to_markdown() and to_latex()",
     ),
     **dict.fromkeys(
-        ("diagnostics", "plot_diagnostics", "check_convergence", "overdispersion", "dispersion"), "bayeslmm.check(fit)"
+        ("diagnostics", "plot_diagnostics", "check_convergence", "overdispersion", "dispersion"),
+        "bayeslmm.check(fit), and a posterior's diagnosis",
     ),
     **dict.fromkeys(
         ("qqplot", "residual_plot", "plot_residuals", "plot_resid", "qqnorm"), "bayeslmm.plot_residuals(fit)"
@@ -335,6 +336,7 @@ MODEL_WORDS: Mapping[str, str] = {  # of a model that is not fitted: what it has
     **dict.fromkeys(("reml", "REML", "optimize", "optimise"), "fit_reml()"),
     **dict.fromkeys(("ml", "ML", "mle", "fit_mle"), "fit_ml()"),
     **dict.fromkeys(("build", "backend", "to_pymc", "pymc_model"), "pymc"),
+    **dict.fromkeys(("fit_map", "find_map", "map", "optim", "solve"), "fit_reml()"),
     "plot_priors": "prior_audit(), or explore_priors() with a slider",
     **dict.fromkeys(("sample_prior_predictive", "prior_predict"), "prior_predictive()"),
     **dict.fromkeys(("set_priors", "set_family"), "update(priors={...}), or another Model(..., family=...)"),
@@ -630,7 +632,9 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
             ("seed", "random_seed", "draws", "chains", "tune", "cores", "noncentered"), "of fit(): Model(...).fit(...)"
         ),
         "contrasts": "written in the formula: C(x, contr.sum)",
-        **dict.fromkeys(("correlation", "autocor"), "residual='ar1(time | group)'"),
+        **dict.fromkeys(("correlation", "autocor"), "residual='ar1(time | group)', or car1, cs and us in its place"),
+        **dict.fromkeys(("verbose", "silent", "quiet", "trace"), "nothing: only fit() prints, with progressbar"),
+        **dict.fromkeys(("df", "dataframe", "table"), "data="),
         **dict.fromkeys(
             ("covariance", "cov_struct", "structure", "repeated", "R_struct"), "residual='us(visit | subject)'"
         ),
@@ -706,6 +710,8 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
             raise InputError(f"{label}({word}=...): here it is {_filled(word, words[word], options[word])}")
         if len(args) > most:
             first = f"only {', '.join(places)} may stand without a name" if places else "arguments have names"
+            if not places and hasattr(args[-1], "shape"):  # as estimators of scikit-learn are fitted
+                first = f"the data are those of Model(formula, data), and {first}"
             raise InputError(f"{label}(): {first}; write {', '.join(by_name)}")
         by_position = by_place[: len(args)]
         for word, value in (*zip(by_position, args, strict=False), *options.items()):
