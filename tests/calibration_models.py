@@ -58,7 +58,7 @@ WIDE = {  # normal responses beside terms that are wide, by the exact sampler
     "(1 | mm(g, m))": ("y ~ x + (1 | mm(g, m))", _NORMAL),
     "s(u)": ("y ~ s(u, k=8)", _NORMAL),
     "s(u) + (1 | g)": ("y ~ s(u, k=8) + (1 | g)", _NORMAL),
-    "s(u, g, fs)": ("y ~ s(u, g, bs='fs', k=4)", _NORMAL),
+    "s(u, g, fs)": ("y ~ x + s(u, g, bs='fs', k=4)", _NORMAL),
 }
 SMALL = {"bernoulli: (1 | g / h / k)": (6, 8)}  # groups and their rows, where each costs 125 nodes and more
 

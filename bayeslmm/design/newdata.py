@@ -169,6 +169,7 @@ def matrix_at(recipe: MatrixRecipe, fit_frame: pd.DataFrame, newdata: pd.DataFra
 def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> NewWide:
     matrix, unknown, beyond = recipe.rows(frame)
     others = recipe.others(frame) if recipe.others is not None and unknown.any() else None
+    left = None if recipe.left is None else _scatter(recipe.left(frame), complete)
     if not complete.all():
         places = np.zeros(len(complete), dtype=np.int64)
         places[complete] = np.arange(len(frame))
@@ -179,7 +180,13 @@ def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> 
         unknown, beyond = unknown[places] & complete, beyond[places] & complete
         others = None if others is None else others[places]
     return NewWide(
-        name=recipe.name, is_grouping=recipe.is_grouping, matrix=matrix, unknown=unknown, beyond=beyond, others=others
+        name=recipe.name,
+        is_grouping=recipe.is_grouping,
+        matrix=matrix,
+        unknown=unknown,
+        beyond=beyond,
+        others=others,
+        left=left,
     )
 
 

@@ -39,6 +39,8 @@ class NewWide:
         Rows where a smooth is extrapolated.
     others : (n, U q), sparse, or None
         The same for the U levels that the term does not have, which are independent of each other and of the rest.
+    left : (n, q) or None
+        The columns on the left of the bar, whatever the level; None of a smooth.
     """
 
     name: str
@@ -47,6 +49,7 @@ class NewWide:
     unknown: np.ndarray
     beyond: np.ndarray
     others: Any = None
+    left: np.ndarray | None = None
 
     def taking(self, chosen: Any) -> NewWide:
         """Some of the rows."""
@@ -57,6 +60,7 @@ class NewWide:
             unknown=self.unknown[chosen],
             beyond=self.beyond[chosen],
             others=None if self.others is None else self.others[chosen],
+            left=None if self.left is None else self.left[chosen],
         )
 
 
@@ -65,7 +69,8 @@ class WideRecipe:
     """How the rows of a wide term are made: ``leaves`` and ``columns`` are what they need of a table.
 
     ``rows`` takes a table in which these are complete, ``loose`` columns excepted, and gives the matrix (n, J), and
-    which rows are of an unknown level or beyond the data; ``others`` the matrix of the unknown levels.
+    which rows are of an unknown level or beyond the data; ``others`` the matrix of the unknown levels, ``left`` the
+    columns on the left of the bar.
     """
 
     name: str
@@ -76,6 +81,7 @@ class WideRecipe:
     rows: Callable[[pd.DataFrame], tuple[Any, np.ndarray, np.ndarray]]
     level: Any = None  # of ``by``, of a smooth of one level
     others: Callable[[pd.DataFrame], Any] | None = None
+    left: Callable[[pd.DataFrame], np.ndarray] | None = None
 
 
 def wide_terms(
@@ -132,7 +138,8 @@ def _related(
         root=relationship.root,
         weights=weights,
         columns=recipe.names,
-        **_several(members, Z),
+        left=_several(Z),
+        members=members,
     )
 
     def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -146,7 +153,14 @@ def _related(
         return by_column(incidence(codes, np.ones(len(table)), len(labels)), _left(recipe, table))
 
     return term, WideRecipe(
-        name=name, is_grouping=True, leaves=_leaves(recipe), columns=(word.column,), loose=(), rows=rows, others=others
+        name=name,
+        is_grouping=True,
+        leaves=_leaves(recipe),
+        columns=(word.column,),
+        loose=(),
+        rows=rows,
+        others=others,
+        left=lambda table: _left(recipe, table),
     )
 
 
@@ -166,9 +180,9 @@ def _refuse_too_many(bar: Bar, J: int, recipe: MatrixRecipe) -> None:
         )
 
 
-def _several(members: Any, Z: np.ndarray) -> dict[str, Any]:
-    """What a term of several effects a level keeps besides its matrix."""
-    return {"left": np.ascontiguousarray(Z), "members": members} if Z.shape[1] > 1 else {}
+def _several(Z: np.ndarray) -> np.ndarray | None:
+    """The columns that a term of several effects a level keeps besides its matrix."""
+    return np.ascontiguousarray(Z) if Z.shape[1] > 1 else None
 
 
 def _left(recipe: MatrixRecipe, table: pd.DataFrame) -> np.ndarray:
@@ -220,7 +234,8 @@ def _membership(
         root=None,
         weights=weights,
         columns=recipe.names,
-        **_several(by_level, Z),
+        left=_several(Z),
+        members=by_level,
     )
     return term, WideRecipe(
         name=name,
@@ -230,6 +245,7 @@ def _membership(
         loose=word.columns,
         rows=rows,
         others=others,
+        left=lambda table: _left(recipe, table),
     )
 
 

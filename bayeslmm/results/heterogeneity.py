@@ -1,8 +1,9 @@
 """How much the true effects of rows with known standard errors differ: τ², I², H², Q; their mean and a new one.
 
 τ² is what the grouping factors add to the variance of a row's true effect, at the average row where they have slopes.
-I² = τ²/(τ² + s²) with s² = (n − p)/tr(P), P = W − WX(XᵀWX)⁻¹XᵀW and W = diag(1/se²): the typical sampling variance of
-Higgins & Thompson (2002, eq. 9), with predictors that of Viechtbauer (2010), as in metafor. H² = 1/(1 − I²).
+A relationship matrix, such as that of a phylogeny, counts by its diagonal in the average row. I² = τ²/(τ² + s²) with
+s² = (n − p)/tr(P), P = W − WX(XᵀWX)⁻¹XᵀW and W = diag(1/se²): the typical sampling variance of Higgins & Thompson
+(2002, eq. 9), with predictors that of Viechtbauer (2010), as in metafor. H² = 1/(1 − I²).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def weights_of(design: Design, verb: str) -> Array:
     Raises
     ------
     NotAvailableError
-        The standard errors are not known.
+        The standard errors are not known, or a smooth is a moderator that Q does not hold.
     """
     if design.standard_errors is None:
         raise NotAvailableError(
@@ -39,7 +40,8 @@ def weights_of(design: Design, verb: str) -> Array:
             "has one residual variance for all rows: Model(..., se='column') is that of a meta-analysis. icc() "
             "compares with the residual variance."
         )
-    design.refuse_wide(verb)
+    for smooth in design.smooths:
+        raise smooth.refusal(verb)
     return design.standard_errors**-2.0
 
 
@@ -85,13 +87,13 @@ def _is_one_effect_a_row(design: Design) -> bool:
     if len(design.groups) != 1:
         return False
     (group,) = design.groups
-    return group.q == 1 and group.n_levels == design.n and bool(np.all(group.Z == 1.0))
+    return not group.is_wide and group.q == 1 and group.n_levels == design.n and bool(np.all(group.Z == 1.0))
 
 
 def quantities(design: Design, values: Values, s2: float) -> list[tuple[str, str, Array]]:
     """(group, quantity, value (...,)) of τ², τ, I² by grouping factor and in all, and H²."""
     parts = {
-        group.name: variance.mean_group_variance(group.Z, covariance)
+        group.name: variance.average_variance(group, covariance)
         for group, covariance in zip(design.groups, values.covariances, strict=True)
     }
     if not parts:
@@ -173,7 +175,7 @@ def averages(fit: Estimates | Draws, ci_prob: float) -> pd.DataFrame:
     if isinstance(fit, Estimates):
         approximation = wald.approximation(design, fit.solution, wald.DDF)
         spread = sum(
-            float(variance.mean_group_variance(group.Z, covariance))
+            float(variance.average_variance(group, covariance))
             for group, covariance in zip(design.groups, fit.solution.covariances, strict=True)
         )
         mean = float(x_mean @ fit.solution.beta) + offset
@@ -187,7 +189,7 @@ def averages(fit: Estimates | Draws, ci_prob: float) -> pd.DataFrame:
         values = fit.values
         draws = (values.beta @ x_mean + offset).ravel()
         parts = [
-            variance.mean_group_variance(group.Z, covariance)
+            variance.average_variance(group, covariance)
             for group, covariance in zip(design.groups, values.covariances, strict=True)
         ]
         sds = np.sqrt(np.asarray(sum(parts, np.zeros(values.beta.shape[:-1])))).ravel()

@@ -86,7 +86,8 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
         return variance.icc(design, Parts.of(design, values), by_group=by_group)
 
     design.refuse_nominal("icc()", NO_COMMON_VARIANCE)
-    if not design.groups:
+    grouping = [group.name for group in design.groups if group.is_grouping]
+    if not grouping:
         raise NotAvailableError(variance.NO_GROUPS)
     if at is None:
         return _of_names("icc", _names_of_icc(design, by_group), of)
@@ -97,8 +98,8 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
 
     grid = set_apart(reference_grid(design, at)[0], ("icc", "row"))
     kinds = ["adjusted"]
-    if by_group and len(design.groups) > 1:
-        kinds += [variance.told_as(group.name, variance.ICC) for group in design.groups]
+    if by_group and len(grouping) > 1:
+        kinds += [variance.told_as(name, variance.ICC) for name in grouping]
     labels = pd.concat([grid] * len(kinds), ignore_index=True)
     if len(kinds) > 1:
         labels.insert(0, "icc", np.repeat(kinds, len(grid)))

@@ -239,6 +239,17 @@ def _determines(fine: GroupTerm, coarse: GroupTerm) -> bool:
     return len(np.unique(fine.codes * coarse.n_levels + coarse.codes)) == fine.n_levels
 
 
+def _share_levels(fine: GroupTerm, coarse: GroupTerm) -> bool:
+    """The same of levels that may be related to others: the animals of `gr` are those of a factor beside it."""
+    of_rows = [term.only_level if isinstance(term, WideTerm) else term.codes for term in (fine, coarse)]
+    if any(isinstance(codes, MetLevels) for codes in of_rows):
+        return _determines(fine, coarse)
+    first, second = of_rows
+    if first is None or second is None:
+        return False
+    return len(pd.unique(first * coarse.n_levels + second)) == len(pd.unique(first))
+
+
 def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, str, str, Array]]:
     """(group, term, quantity, value (...,)) for every variance, sd, share and correlation, residual last.
 
@@ -354,11 +365,15 @@ def bayes_r2(fitted_variance: Array, residual_variance: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AtRows:
-    """A model at the rows of a grid: their values, and the variances there."""
+    """A model at the rows of a grid: their values, and the variances there.
+
+    A level of a relationship matrix, and the members of a row, are average ones: zᵀΣz is times the mean of what the
+    rows of the fit get of each effect, as in the ICC of the average row.
+    """
 
     grid: pd.DataFrame  # (rows, variables)
-    new: NewDesign
-    parts: tuple[Array, ...]  # per factor (..., rows): zᵀΣz
+    left: Mapping[str, Array]  # per factor (rows, q): z
+    parts: Mapping[str, Array]  # per factor (..., rows): zᵀΣz
     residual: Array  # (..., rows)
     rows: pd.DataFrame  # of all variables
 
@@ -371,34 +386,35 @@ class AtRows:
         InputError
             A name in ``at`` is not a variable of the model.
         NotAvailableError
-            The model has no random effects, or its family no residual variance.
+            The family has no residual variance, or the coefficients of smooths are not kept.
         """
-        design.refuse_wide("A share of the variance at given values (icc(at=...), within_correlation)")
         grid, rows = reference_grid(design, at)
         offset = float(design.average(design.offset)) if design.recipe.offset_given_as_array else None
         new = design.at(rows, offset=offset, estimable_only=not design.family.has_residual)
-        parts = tuple(
-            np.maximum(np.einsum("na,...ab,nb->...n", group.Z, covariance, group.Z), 0.0)
-            for group, covariance in zip(new.groups, values.covariances, strict=True)
-        )
+        left = _left_of(design, new)
+        parts = {
+            group.name: np.maximum(np.einsum("na,...ab,nb->...n", z, covariance, z), 0.0)
+            for group, covariance in zip(design.groups, values.covariances, strict=True)
+            if (z := left.get(group.name)) is not None
+        }
         parameters = {name: value[..., None] for name, value in values.family.items()}
-        fixed = values.beta @ new.X.T + new.offset
-        residual, residual_words = residual_variance(design, parameters, fixed, _sum(parts, fixed))
+        fixed = values.beta @ new.X.T + new.offset + _curves_at(design, new, values)
+        residual, residual_words = residual_variance(design, parameters, fixed, _sum(parts.values(), fixed))
         if residual is None:
             raise NotAvailableError(residual_words)
         relative = None if values.residual is None else design.relative_variances(values.residual, rows)
         if relative is not None:
             residual = residual * relative
         residual = np.broadcast_to(residual, fixed.shape)
-        return cls(grid=grid, new=new, parts=parts, residual=residual, rows=rows)
+        return cls(grid=grid, left=left, parts=parts, residual=residual, rows=rows)
 
     def icc(self, design: Design, *, by_group: bool) -> list[tuple[str, Array]]:
         """ICC(x) = zᵀΣz / (zᵀΣz + σ²), (..., rows): all factors together, and each where there are several."""
-        random = _sum(self.parts, self.residual)
+        random = _sum(self.parts.values(), self.residual)
         ratios = [("adjusted", share(random, random + self.residual))]
         if by_group and len(self.parts) > 1:
-            for group, part in zip(design.groups, self.parts, strict=True):
-                ratios.append((told_as(group.name, ICC), share(part, random + self.residual)))
+            for name, part in self.parts.items():
+                ratios.append((told_as(name, ICC), share(part, random + self.residual)))
         return ratios
 
     def correlation(self, design: Design, values: Values, group: str) -> Array:
@@ -413,8 +429,8 @@ class AtRows:
         shared, within = _shared(design, group)
         common = sum(
             (
-                np.einsum("na,...ab,mb->...nm", g.Z, covariance, g.Z)
-                for g, covariance in zip(self.new.groups, values.covariances, strict=True)
+                np.einsum("na,...ab,mb->...nm", self.left[g.name], covariance, self.left[g.name])
+                for g, covariance in zip(design.groups, values.covariances, strict=True)
                 if g.name in shared
             ),
             np.zeros((*self.residual.shape, self.residual.shape[-1])),
@@ -423,9 +439,31 @@ class AtRows:
             sd = np.sqrt(self.residual)
             R = design.residual.correlations_at(design.frame, self.rows, values.residual)
             common = common + sd[..., :, None] * R * sd[..., None, :]
-        sd = np.sqrt(_sum(self.parts, self.residual) + self.residual)
+        sd = np.sqrt(_sum(self.parts.values(), self.residual) + self.residual)
         together = sd[..., :, None] * sd[..., None, :]
         return np.divide(common, together, out=np.zeros(together.shape), where=together > 0.0)
+
+
+def _left_of(design: Design, new: NewDesign) -> dict[str, Array]:
+    """z (rows, q) of every grouping factor, by name, in the order of the design's."""
+    scale = {
+        group.name: np.sqrt(group.mean_per_member(design.likelihood_weights))
+        for group in design.groups
+        if isinstance(group, WideTerm) and group.is_grouping
+    }
+    left = {group.name: group.Z for group in new.groups}
+    left |= {wide.name: scale[wide.name] * wide.left for wide in new.wide if wide.left is not None}
+    return {group.name: left[group.name] for group in design.groups if group.name in left}
+
+
+def _curves_at(design: Design, new: NewDesign, values: Values) -> Array | float:
+    """What smooths add to the fixed part (..., rows)."""
+    if not design.smooths:
+        return 0.0
+    population(design, values)  # refuses where their coefficients are not kept
+    assert values.curves is not None
+    columns = [np.asarray(wide.matrix) for wide in new.wide if not wide.is_grouping]
+    return sum((curve @ each.T for curve, each in zip(values.curves, columns, strict=True)), np.zeros(()))
 
 
 def _shared(design: Design, name: str) -> tuple[set[str], bool]:
@@ -433,7 +471,7 @@ def _shared(design: Design, name: str) -> tuple[set[str], bool]:
     part, own = design.residual, [group for group in design.groups if group.name == name]
     blocks = None if part is None else part.structure.blocks
     if own:
-        shared = {group.name for group in design.groups if _determines(own[0], group)}
+        shared = {group.name for group in design.groups if group is own[0] or _share_levels(own[0], group)}
         within = blocks is not None and len(blocks.sizes) == own[0].n_levels  # each block lies within a level
         return shared, within
     assert blocks is not None  # the levels of the blocks, which lie within one level of every factor

@@ -13,6 +13,7 @@ from ..results.fit import Fit
 from ..results.heterogeneity import averages, weights_of
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from ..tools.lazy import special
 from ..tools.words import is_one_of
@@ -201,8 +202,15 @@ def _names(fit: Fit, labels: Any) -> NDArray[Any]:
     if labels is None:
         if not design.groups:
             return np.array([str(label) for label in design.index], dtype=object)
-        finest = max(design.groups, key=lambda g: g.n_levels)
-        return np.array([str(finest.levels[code]) for code in finest.codes], dtype=object)
+        single = [
+            (group.levels, codes)
+            for group in design.groups
+            if (codes := group.only_level if isinstance(group, WideTerm) else group.codes) is not None
+        ]
+        if not single:  # a row belongs to several
+            return np.array([str(label) for label in design.index], dtype=object)
+        levels, codes = max(single, key=lambda each: len(np.unique(each[1])))
+        return np.array([str(levels[code]) for code in codes], dtype=object)
     if isinstance(labels, str):
         table = getattr(getattr(fit, "origin", None), "data", None)
         source = design.frame if labels in design.frame else table

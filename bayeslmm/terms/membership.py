@@ -35,7 +35,8 @@ class Members:
         distinct = pd.unique(pd.concat([_plain(slot) for slot in slots], ignore_index=True).dropna())
         levels = tuple(sorted(distinct.tolist()))
         if len(levels) < 2:
-            raise DataError(f"{text}: its columns hold one level, whose variance cannot be estimated")
+            held = "one level" if levels else "missing values alone, and no levels"
+            raise DataError(f"{text}: its columns hold {held}, whose variance cannot be estimated")
         if len(levels) > MOST_LEVELS:
             raise DataError(f"{text}: {len(levels):,} levels; at most {MOST_LEVELS:,} are offered")
         return cls(word=word, text=text, levels=levels)

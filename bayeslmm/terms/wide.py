@@ -253,6 +253,17 @@ class WideTerm(GroupTerm):
     def _per_member(self) -> NDArray[np.float64]:
         return row_variances(self.members, self.root)
 
+    def mean_per_member(self, counted: NDArray[np.float64] | None = None) -> float:
+        """What the average row gets of each effect of a level, in units of its variance: 1 of unrelated levels."""
+        return float(np.average(self._per_member, weights=counted))
+
+    @property
+    def only_level(self) -> NDArray[np.int64] | None:
+        """The level (n,) of every row, where each has one; related levels are not independent of each other."""
+        if self.kind != "relationship matrix":
+            return None
+        return np.asarray(sparse.csr_array(self.members).indices, dtype=np.int64)
+
     def mean_products(self, counted: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """What the average row gets (q, q), in units of the covariances of a level's effects; rows count as often."""
         if self.left is None:

@@ -164,8 +164,8 @@ def read_smooth(text: str) -> Smooth:
     options = call.options("s()", ("k", "bs", "by"))
     basis = _constant(options["bs"], str, "bs= of s() is a text") if "bs" in options else "tp"
     if basis not in BASES:
-        bar = " Random effects are a bar, as in (1 | g) or (x | g)" if basis == "re" else ""
-        raise WordError(f"bs={basis!r} is not offered; the bases are {', '.join(map(repr, BASES))}.{bar}")
+        bar = ". Random effects are a bar, as in (1 | g) or (x | g)" if basis == "re" else ""
+        raise WordError(f"bs={basis!r} is not offered; the bases are {', '.join(map(repr, BASES))}{bar}")
     k = _constant(options["k"], int, "k= of s() is a whole number") if "k" in options else DEFAULT_K[basis]
     least = {"tp": 3, "cr": 3, "ps": 4, "cc": 4, "fs": 3}[basis]
     if not least <= k <= 500:

@@ -19,6 +19,8 @@ DATA = pd.DataFrame(
         "w": 1.0,
         "bad": -1.0,
         "f": ["u", "v"] * 15,
+        "none": None,
+        "nothing": None,
     }
 )
 I3 = pd.DataFrame(np.eye(3), index=list("abc"), columns=list("abc"))
@@ -83,6 +85,7 @@ def test_a_covariance_that_has_not_full_rank_is_none_at_fault():
         ("y ~ (1 | mm(g, h, weights=[w]))", FormulaError, "a list of 2 columns"),
         ("y ~ (1 | mm(g, h, weights=[w, bad]))", DataError, "30 weights of members"),
         ("y ~ (1 | mm(g, h, weights=[w, nobody]))", DataError, "nobody"),
+        ("y ~ (1 | mm(none, nothing))", DataError, "missing values alone"),
         ("y ~ (1 | mm(g, z))", DataError, "numbers and others text"),
         ("y ~ (nobody | mm(g, h))", DataError, "nobody"),
         ("y ~ s(x, k=2)", FormulaError, "between 3 and 500"),
