@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..design.design import Design
 from ..errors import InputError
+from ..terms.wide import WideTerm
 from ..tools.frame import is_numeric
 from ..tools.words import is_one_of
 from .reading import for_reading
@@ -24,6 +25,7 @@ def predictors(design: Design, *, groups: bool = True) -> list[str]:
     of_parameters = [part.recipe for part in design.predictors.values()]
     matrices += [each for part in of_parameters for each in (part.fixed, *(bar for bars in part.bars for bar in bars))]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
+    leaves += [leaf for each in (recipe, *of_parameters) for term in each.wide for leaf in term.leaves]
     used_names = {name for leaf in (*leaves, *recipe.offsets) for name in leaf.columns.values()}
     used_names |= {name for part in of_parameters for leaf in part.offsets for name in leaf.columns.values()}
     if groups:
@@ -123,8 +125,13 @@ def _labels(design: Design, by: str | Mapping[str, Sequence[Any]] | None) -> pd.
         raise InputError(f"grid(by={by!r}): one grouping factor, such as by={{'school': [3, 7]}}")
     name = by if isinstance(by, str) else next(iter(by))
     group = design.factors[name] if is_one_of(name, tuple(design.factors)) else design.group(name)
-    codes, first = np.unique(group.codes, return_index=True)
-    rows = design.frame[list(group.variables)].iloc[first].reset_index(drop=True)
+    if isinstance(group, WideTerm) and group.only_level is not None:  # of which levels without rows are told as well
+        codes, rows = np.arange(group.n_levels), pd.DataFrame({group.variables[0]: list(group.levels)})
+    elif isinstance(group, WideTerm):
+        raise group.refusal("grid(by=...)")
+    else:
+        codes, first = np.unique(group.codes, return_index=True)
+        rows = design.frame[list(group.variables)].iloc[first].reset_index(drop=True)
     if isinstance(by, str):
         return rows
     chosen_levels = _values(name, by[name])

@@ -91,16 +91,17 @@ def df_of_sums(
 
     ``residual_slopes`` (..., d + r) are the derivatives of the residual part by parameters of the residuals.
 
-    What is left of a variance after that of reach'β̂ and the residual is that of random effects, which counts as known.
+    What is left of a variance after that of reach'β̂ and the residual is that of random effects, which counts as known;
+    where nothing else is there, as along a cyclic smooth, which has no fixed effect, they are infinite.
     """
     contrasts = reach.reshape(int(np.prod(reach.shape[:-1])), reach.shape[-1])
-    remainder = variances.reshape(-1) - about.variances(contrasts) - residual
-    known_variance = np.where(
-        remainder > 1e-10 * variances.reshape(-1), remainder, 0.0
-    )  # a difference that is only rounding is none
+    whole, estimated = variances.reshape(-1), about.variances(contrasts) + residual
+    remainder = whole - estimated
+    known_variance = np.where(remainder > 1e-10 * whole, remainder, 0.0)  # a difference that is only rounding is none
     known_variance = np.where(np.isnan(remainder), np.nan, known_variance)
     extra = {} if residual_slopes is None else {"residual_slopes": residual_slopes}
-    return about.df(contrasts, residual=residual, taken_as_known=known_variance, **extra).reshape(variances.shape)
+    df = about.df(contrasts, residual=residual, taken_as_known=known_variance, **extra)
+    return np.where((estimated <= 1e-10 * whole) & (whole > 0.0), np.inf, df).reshape(variances.shape)
 
 
 def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:

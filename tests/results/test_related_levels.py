@@ -9,6 +9,7 @@ import pytest
 from shifted import fixed_rng
 
 import bayeslmm as blm
+from bayeslmm.results import wald
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")  # short chains
 LEVELS = [f"s{k:02d}" for k in range(12)]
@@ -112,3 +113,30 @@ def test_moderators_that_are_curves_are_refused(data):
     fit = blm.Model("y ~ s(x, k=5) + (1 | study)", data, se="se").fit_reml()
     with pytest.raises(blm.errors.NotAvailableError, match="smooth"):
         fit.heterogeneity()
+
+
+def test_what_no_fixed_effect_has_is_a_predictor_all_the_same(data):
+    """Of a cyclic smooth, and of a slope of levels alone."""
+    model = blm.Model("y ~ s(x, k=6, bs='cc') + (0 + se | gr(sp, cov=A))", data, matrices={"A": A})
+    fit = model.fit_reml()
+    assert set(blm.grid(fit, x=[0.1, 0.2])) == {"x", "se"}
+    rows = blm.grid(fit, x=[-0.5, 0.5], by="gr(sp):se")
+    assert len(rows) == 24 and list(blm.grid(fit, by={"gr(sp):se": ["s03"]})["sp"]) == ["s03"]
+    assert np.isfinite(fit.predict(rows)).all()
+    low, high = fit.predict(pd.DataFrame({"x": [-0.5, 0.5]}), groups="average")
+    found = fit.comparisons({"x": [-0.5, 0.5]})
+    np.testing.assert_allclose(found["estimate"].item(), high - low, rtol=1e-9)
+    assert found["df"].item() > 1e4 and np.isfinite(found["std_error"].item())
+    assert fit.slopes("x")["df"].item() > 1e4
+    assert blm.plot_predictions(fit, "x").axes
+    share = fit.icc(at={"se": [0.1, 0.2]})["estimate"].to_numpy()
+    assert share[1] > share[0] > 0.0
+    plt.close("all")
+
+
+def test_what_hangs_on_no_estimated_coefficient_has_no_finite_df(data):
+    fit = blm.Model("y ~ x + (1 | sp)", data).fit_reml()
+    about = wald.approximation(fit.design, fit.solution, "satterthwaite")
+    reach = np.array([[1e-30, 0.0], [1.0, 0.0]])
+    df = wald.df_of_sums(about, reach, np.array([0.5, 1.0]))
+    assert df[0] == np.inf and 1.0 < df[1] < 1e6
