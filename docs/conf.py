@@ -38,7 +38,8 @@ autosummary_generate = True
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 napoleon_use_ivar = True
-toc_object_entries = False
+toc_object_entries = True  # the verbs of a class beside its page
+toc_object_entries_show_parents = "hide"
 
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"

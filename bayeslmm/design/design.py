@@ -55,8 +55,10 @@ class Design:
         Columns left out because they depend linearly on earlier ones.
     groups : tuple of GroupTerm
         One per grouping factor, in order of first appearance; then wide terms, smooths last.
-    weights, offset : float64 arrays (n,)
-        ``weights`` is None when none were given; ``offset`` is zero then.
+    weights : float64 array (n,) or None
+        None when none were given.
+    offset : float64 array (n,)
+        Zero when none was given.
     bounds : float64 array (n, 2) or None
         Of a censored response the interval in which each row lies; of rows that were observed ``y`` twice.
     weights_column : str or None

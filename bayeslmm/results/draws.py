@@ -47,8 +47,10 @@ class Draws:
         R-hat, effective sample sizes, divergences, E-BFMI and what follows from them.
     settings : Settings
         How it was sampled.
-    ci_prob, ci_kind : float, {"eti", "hdi"}
-        Probability and kind of the intervals in tables (0.95, equal-tailed); verbs take others.
+    ci_prob : float
+        Probability of the intervals in tables (0.95); verbs take others.
+    ci_kind : {"eti", "hdi"}
+        Whether these are equal-tailed or of highest density.
     """
 
     design: Design

@@ -58,8 +58,10 @@ class PosteriorFit(Fit, Draws):
         R-hat, effective sample sizes, divergences, E-BFMI and what follows from them.
     settings : Settings
         How it was sampled.
-    ci_prob, ci_kind : float, {"eti", "hdi"}
-        Probability and kind of the intervals in tables (0.95, equal-tailed); verbs take others.
+    ci_prob : float
+        Probability of the intervals in tables (0.95); verbs take others.
+    ci_kind : {"eti", "hdi"}
+        Whether these are equal-tailed or of highest density.
     """
 
     _refused: ClassVar[Mapping[str, str]] = {
