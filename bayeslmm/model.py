@@ -28,6 +28,7 @@ from .errors import (
 )
 from .families import Family, family_of
 from .formulas.binding import Scope
+from .formulas.contrasts import Codings
 from .formulas.formula import parse_formula, update_formula
 from .results.alike import estimated
 from .results.described import model_text
@@ -98,6 +99,11 @@ class Model:
     matrices : mapping, optional
         What ``(1 | gr(animal, cov=A))`` and ``gr(site, prec=Q)`` name: ``{"A": A}``, each a DataFrame with the levels
         on both sides, or a pair (labels, matrix), the matrix dense or a scipy sparse one.
+    contrasts : str or mapping, optional
+        The coding of factors for which the formula names none: ``"sum"`` (as afex has it), ``"helmert"``, ``"poly"`` or
+        ``"treatment"``, the default, of all factors; or by factor, ``{"arm": "sum"}``. It holds in the fixed part, left
+        of bars and in linear predictors of other parameters, as R's ``options(contrasts=)``; not where a factor has a
+        column for each level, and not in ``sigma=`` of a normal response. Coefficients are called ``arm[S.a]``.
     sigma : str, optional
         How the residual sd of a normal response varies: ``"~ treatment"`` (one a level), ``"~ x"`` (log-linear),
         ``"~ power(x)"``, or sums of them; ``fit.sigma`` is that of the first level, or at x = 0. See docs/residuals.md.
@@ -142,6 +148,7 @@ class Model:
         namespace: Mapping[str, Any] | None = None,
         trust: bool = True,
         matrices: Mapping[str, Any] | None = None,
+        contrasts: str | Mapping[str, str] | None = None,
         sigma: str | None = None,
         residual: str | None = None,
         zi: str | None = None,
@@ -173,10 +180,12 @@ class Model:
             levels=levels,
             fixed=fixed,
         )
-        scope, of_family = Scope(names=names or {}, trusted=trust), family_of(family, link)
+        codings = Codings.of(contrasts)
+        scope, of_family = Scope(names=names or {}, trusted=trust, codings=codings), family_of(family, link)
         self.design: Design = designed(
             parse_formula(formula), self._origin, scope, of_family, matrices, progressbar=progressbar
         )
+        codings.refuse_unused(self.design.leaves)
         if priors is not None:  # which may be at fault
             self.priors = priors_of(self.design, priors)
 
@@ -515,7 +524,12 @@ class Model:
         return with_verbs(read_draws(self.design, self.priors, idata))
 
     def update(
-        self, formula: str | None = None, *, data: pd.DataFrame | None = None, priors: Mapping[Any, Any] | None = None
+        self,
+        formula: str | None = None,
+        *,
+        data: pd.DataFrame | None = None,
+        priors: Mapping[Any, Any] | None = None,
+        contrasts: str | Mapping[str, str] | None = None,
     ) -> Model:
         """A changed model; what is not given stays as it is.
 
@@ -527,13 +541,17 @@ class Model:
             Another table.
         priors : mapping, optional
             Priors that replace or join those given before; see `Model`.
+        contrasts : str or mapping, optional
+            The coding of factors instead of that given before.
         """
         origin = self._origin if data is None else replace(self._origin, data=data)
         fixed, others = fixing.changed(origin.fixed, priors)
         origin = replace(origin, fixed=fixed)
         changed = copy(self)
-        if formula is not None or data is not None or fixed != dict(self._origin.fixed):
+        if formula is not None or data is not None or contrasts is not None or fixed != dict(self._origin.fixed):
             scope = self.design.scope.at(names_of_caller())
+            if contrasts is not None:
+                scope = replace(scope, codings=Codings.of(contrasts))
             changed.design = designed(
                 update_formula(self.design.formula, formula or ". ~ ."),
                 origin,
@@ -541,6 +559,8 @@ class Model:
                 self.design.family,
                 self.design.matrices,
             )
+        if contrasts is not None:
+            changed.design.scope.codings.refuse_unused(changed.design.leaves)
         changed.priors = priors_of(changed.design, others, given=fixing.without(self.priors.given, fixed))
         changed._origin = origin
         for cached in ("pymc", "geometry"):
@@ -581,6 +601,7 @@ class Model:
                 f"Formula: {d.formula.text}",
                 f"Rows: {len(d.y):,} used{dropped}",
                 f"Fixed: {d.fixed_words}",
+                *d.contrast_lines,
                 *d.predictor_lines,
                 f"Groups: {groups or 'none'}",
                 *([f"Residuals: {d.residual.text}"] if d.residual is not None else []),

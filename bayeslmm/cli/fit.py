@@ -37,6 +37,7 @@ def run_fit(options: argparse.Namespace) -> int:
         se=options.se,
         sigma=options.sigma,
         residual=options.residual,
+        contrasts=read_contrasts(options.contrasts),
         **{name: getattr(options, name) for name in PREDICTED},
         trust=False,
         matrices=read_matrices(options.matrix) or None,
@@ -86,6 +87,24 @@ def read_matrices(arguments: Sequence[str]) -> dict[str, Any]:
             table.columns = table.index  # numbers are texts at the head of a column
         matrices[name] = table
     return matrices
+
+
+def read_contrasts(arguments: Sequence[str]) -> str | dict[str, str] | None:
+    """A word for every factor, or words by factor from ``NAME=WORD``.
+
+    Raises
+    ------
+    InputError
+        A word for every factor beside others.
+    """
+    if len(arguments) == 1 and "=" not in arguments[0]:
+        return arguments[0]
+    by_factor = dict(text.rpartition("=")[::2] for text in arguments)
+    if "" in by_factor:
+        raise InputError(
+            f"--contrasts {' --contrasts '.join(arguments)}: one WORD for every factor, or all as NAME=WORD"
+        )
+    return by_factor or None
 
 
 def _fits(model: Any, options: argparse.Namespace) -> list[Any]:

@@ -181,6 +181,13 @@ def _add_fit(parser: Parser) -> None:
     model.add_argument(
         "--residual", metavar="WORDS", help="how residuals are correlated, such as 'ar1(week | subject)', in quotes"
     )
+    model.add_argument(
+        "--contrasts",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="coding of factors: sum, helmert, poly or treatment; or of one factor, arm=sum (repeatable)",
+    )
     model.add_argument("--se", metavar="COLUMN", help="known standard errors of the rows: meta-analysis")
     model.add_argument(
         "--matrix",

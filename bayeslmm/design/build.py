@@ -17,6 +17,7 @@ import pandas as pd
 from ..errors import DataError, InputError
 from ..families import GAUSSIAN, Family, with_censoring, with_parameters, without_censoring, without_parameters
 from ..formulas.binding import Scope
+from ..formulas.contrasts import Codings
 from ..formulas.expressions import total_offset
 from ..formulas.formula import Formula, parse_formula
 from ..formulas.predictors import has_more_than_columns
@@ -54,6 +55,7 @@ def build_design(
     se: Any = None,
     namespace: Mapping[str, Any] | None = None,
     trust: bool = True,
+    contrasts: Any = None,
     family: Family = GAUSSIAN,
     matrices: Mapping[str, Any] | None = None,
     sigma: str | None = None,
@@ -78,6 +80,8 @@ def build_design(
     trust : bool
         False for a formula of unknown origin: `bayeslmm.formulas.whitelist` says what it may hold besides
         ``namespace``.
+    contrasts : str or mapping, optional
+        Of factors whose coding the formula leaves open: ``"sum"``, or by factor ``{"a": "sum"}``.
     family : Family
         What the response is checked against. Families without an unknown residual sd may have one row per level.
     matrices : mapping, optional
@@ -123,7 +127,7 @@ def build_design(
     fixing = Fixing.of(
         fixed, family, se=se, residual=words, predicted=[predictor.parameter for predictor in of_parameters]
     )
-    scope = Scope(names=namespace or {}, trusted=trust)
+    scope = Scope(names=namespace or {}, trusted=trust, codings=Codings.of(contrasts))
     plan = make_plan(formula, data, scope, weights, offset, se, words, of_parameters)
     weights = from_outside(weights, data, "weights")
     offset = from_outside(offset, data, "offset")

@@ -72,6 +72,7 @@ def design_columns(
     categories = {
         atom: _categories(value, expressions[atom]) for atom, value in values.items() if isinstance(value, Factor)
     }
+    _refuse_coded_numbers([expressions[atom] for atom in values.keys() - categories.keys()])
     products = tuple(
         tuple(
             _code(atom, values[atom], expressions[atom], categories.get(atom), full.get(atom, False))
@@ -262,9 +263,22 @@ def _code(
         labels = (label,) if width == 1 else tuple(f"{label}[{k}]" for k in range(width))
         return Coded(expression=expression, labels=labels)
     assert isinstance(value, Factor)
-    table, names = _contrast(value.contrast, levels, full, label)
+    coding = expression.coding
+    if value.contrast is None and coding is not None and not full:
+        table, names = coding.columns(levels)
+    else:
+        table, names = _contrast(value.contrast, levels, full, label)
     table.setflags(write=False)
     return Coded(expression=expression, labels=tuple(f"{label}[{name}]" for name in names), levels=levels, table=table)
+
+
+def _refuse_coded_numbers(expressions: Sequence[Expression]) -> None:
+    for expression in expressions:
+        if expression.coding is not None and expression.coding.is_named:
+            raise DataError(
+                f"contrasts={{{expression.label!r}: {expression.coding.word!r}}}: {expression.label!r} holds numbers, "
+                f"which have one coefficient. Write C({expression.label}) in the formula if each is a level."
+            )
 
 
 def _contrast(contrast: Any, levels: tuple[Any, ...], full: bool, label: str) -> tuple[np.ndarray, list[str]]:

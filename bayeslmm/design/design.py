@@ -13,6 +13,7 @@ from ..errors import DataError, InputError, NonFiniteError, NotAvailableError
 from ..families import GAUSSIAN, Family
 from ..formulas.binding import Scope
 from ..formulas.formula import Formula
+from ..formulas.predictors import parse_predictor
 from ..terms.group import GroupTerm as GroupTerm
 from ..terms.relationship import Matrix
 from ..terms.wide import WideTerm
@@ -383,7 +384,20 @@ class Design:
         """The formula, and what was said of the residuals and of parameters of the family."""
         parts = [self.formula.text, *([] if self.residual is None else [self.residual.text])]
         parts += [part.said for part in self.predictors.values() if not part.category]
+        parts += [f"contrasts: {self.scope.codings.in_words}"] if self.scope.codings.given else []
         return ", ".join([*parts, *([f"fixed: {self.fixed_in_words}"] if self.fixed else [])])
+
+    @property
+    def contrast_lines(self) -> list[str]:
+        """How factors are coded, as a line of text, where the model says so beside its formula."""
+        return [f"Contrasts: {self.scope.codings.in_words}"] if self.scope.codings.given else []
+
+    @property
+    def leaves(self) -> set[str]:
+        """The labels of all leaves that columns are made of: of the formula, its bars, and other linear predictors."""
+        formulas = [self.formula, *(parse_predictor(name, text) for name, text in self.said_predictors.items())]
+        terms = [part for each in formulas for part in (each.fixed_terms, *(bar.terms for bar in each.bars))]
+        return {atom.label for part in terms for atom in part.atoms}
 
     @property
     def predictor_lines(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ def make_plan(
         columns=tuple({**valued, **grouping}),
         group_only=frozenset(grouping) - frozenset(valued),
         offset_column=isinstance(offset, str),
-        scope=Scope(names=captured, trusted=scope.trusted),
+        scope=replace(scope, names=captured),
         likelihood_weights=likelihood_weights,
         loose=frozenset(loose)
         - frozenset(valued)

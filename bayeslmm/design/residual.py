@@ -238,7 +238,9 @@ def build_residual(
         correlation = correlation.on(blocks)
         _check_groups(words.correlation, blocks, groups)
     try:
-        recipe, G = design_columns(words.terms, expressions, frame)
+        # the residual sd of the model is that of the first level, whatever the contrasts of the fixed part
+        plain = {atom: replace(expressions[atom], coding=None) for atom in words.terms.atoms}
+        recipe, G = design_columns(words.terms, plain, frame)
     except NonFiniteError as problem:
         raise NonFiniteError(
             f"{texts}: {problem} A power needs values other than zero: add a constant, as in power(x + 1)."

@@ -12,13 +12,14 @@ import builtins
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from ..tools.frame import unknown_column
+from .contrasts import Codings
 from .expressions import DOUBLE, KEEP, NOT, NUMBER, OWN, Expression, from_formulae
 from .grammar import stand_in_for, stands_in, tokenize
 from .memory import Memory
@@ -49,14 +50,17 @@ class Scope:
         Functions and values of the formula's author.
     trusted : bool
         Whether the text may hold any Python expression. If not, `whitelist` decides, and ``names`` join its list.
+    codings : Codings
+        The contrasts of factors where the formula names none.
     """
 
     names: Mapping[str, Any] = field(default_factory=dict)
     trusted: bool = True
+    codings: Codings = field(default_factory=Codings)
 
     def at(self, caller: Mapping[str, Any]) -> Scope:
         """This scope for a further formula, written where the names are those of ``caller``."""
-        return Scope(names={**self.names, **caller}) if self.trusted else self
+        return replace(self, names={**self.names, **caller}) if self.trusted else self
 
 
 def bind(atom: Atom, columns: pd.Index, scope: Scope, where: str, *, once: bool = False) -> Expression:
@@ -68,7 +72,13 @@ def bind(atom: Atom, columns: pd.Index, scope: Scope, where: str, *, once: bool 
     if atom.is_name:
         if atom.text not in columns:
             raise unknown_column(atom.text, where, columns)
-        return Expression(label=atom.label, code="", columns={atom.text: atom.text}, objects={})
+        return Expression(
+            label=atom.label,
+            code="",
+            columns={atom.text: atom.text},
+            objects={},
+            coding=scope.codings.coding(atom.label),
+        )
     quoted: dict[str, str] = {}
     pieces = []
     for token in tokenize(atom.text)[:-1]:
@@ -106,6 +116,7 @@ def bind(atom: Atom, columns: pd.Index, scope: Scope, where: str, *, once: bool 
         captured=binder.captured,
         numeric=numeric,
         memory=memory,
+        coding=scope.codings.coding(atom.label),
     )
 
 

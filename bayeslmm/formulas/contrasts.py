@@ -6,11 +6,14 @@ Each has the two methods of formulae's encodings, so that one of a user's own ma
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+
+from ..errors import InputError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +97,95 @@ class Poly(_BesideOnes):
 
 
 CONTRASTS = {"Helmert": Helmert, "Poly": Poly, "Sum": Sum, "Treatment": Treatment}
+
+# -- of factors whose coding the formula leaves open
+
+WORDS = {"treatment": Treatment, "sum": Sum, "helmert": Helmert, "poly": Poly}
+MARKS = {"sum": "S.", "helmert": "H."}  # before the labels of columns, which treatment's would be taken for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coding:
+    """The contrasts of one factor, by their word, and whether it was asked for by the factor's name."""
+
+    word: str
+    is_named: bool = False
+
+    def columns(self, levels: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
+        """The contrasts (levels, columns), and their labels."""
+        coded = WORDS[self.word]().code_without_intercept(levels)
+        return coded.matrix, [MARKS.get(self.word, "") + label for label in coded.labels]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codings:
+    """What ``contrasts=`` says: one word for every factor, or words by factor. Nothing said is treatment contrasts.
+
+    As R's ``options(contrasts=)`` they are of factors for which the formula names none, and where those of a term are
+    not all free; elsewhere a factor has an indicator for each level.
+    """
+
+    every: str | None = None
+    by_factor: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, contrasts: Any) -> Codings:
+        """Read the argument.
+
+        Raises
+        ------
+        InputError
+            No word for contrasts, or no dict of them by factor.
+        """
+        if contrasts is None:
+            return cls()
+        if isinstance(contrasts, Mapping):
+            return cls(
+                by_factor={str(name): _word(word, f"{{{name!r}: {word!r}}}") for name, word in contrasts.items()}
+            )
+        return cls(every=_word(contrasts, repr(contrasts)))
+
+    @property
+    def given(self) -> str | dict[str, str] | None:
+        """The argument again, in its shortest words."""
+        return self.every or dict(self.by_factor) or None
+
+    @property
+    def in_words(self) -> str:
+        """For a line of text; empty where nothing was said."""
+        if self.every:
+            return f"{self.every} of every factor"
+        return ", ".join(f"{word} of {name}" for name, word in self.by_factor.items())
+
+    def coding(self, label: str) -> Coding | None:
+        """The coding of the leaf with a label, should it be a factor; None for treatment contrasts unasked."""
+        named = [word for name, word in self.by_factor.items() if label in (name, f"C({name})")]
+        if named:
+            return Coding(word=named[0], is_named=True)
+        return None if self.every in (None, "treatment") else Coding(word=str(self.every))
+
+    def refuse_unused(self, labels: Collection[str]) -> None:
+        """Raise InputError for a name that no leaf among the labels answers to."""
+        for name in self.by_factor:
+            if name in labels or f"C({name})" in labels:
+                continue
+            coded = [label for label in labels if label.startswith((f"C({name},", f"T({name},", f"S({name},"))]
+            if coded:
+                raise InputError(f"contrasts={{{name!r}: ...}}: the formula says them already: {coded[0]}")
+            near = get_close_matches(name, list(labels), n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"contrasts={{{name!r}: ...}}: {name!r} is no factor of the formula{meant}")
+
+
+def _word(given: Any, shown: str) -> str:
+    """One of WORDS: by itself, or by R's or the formula's name."""
+    word = given.removeprefix("contr.").lower() if isinstance(given, str) else ""
+    if word not in WORDS:
+        raise InputError(
+            f"contrasts={shown}: contrasts are {', '.join(map(repr, WORDS))}, of every factor or by factor, "
+            "{'a': 'sum'}. Those of a factor with more to say stand in the formula: C(a, Treatment('b'))"
+        )
+    return word
 
 
 def _position(level: Any, levels: Sequence[Any]) -> int:

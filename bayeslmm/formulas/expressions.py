@@ -21,7 +21,7 @@ from pandas.api import types
 
 from ..errors import BayesLMMError, DataError
 from ..tools.frame import Columns, check_finite, check_size, is_numeric, plain
-from .contrasts import CONTRASTS, Sum, Treatment
+from .contrasts import CONTRASTS, Coding, Sum, Treatment
 from .memory import Memory
 from .transforms import Binary, Center, CurvesOfLevels, Indicator, Scale, double, double_unless_logical
 
@@ -105,7 +105,8 @@ class Expression:
     ``code`` is Python over stand-in names; ``columns`` maps these to columns of the data and ``objects`` to
     functions and transforms. A plain column has no code. ``captured`` holds what came from the names of the scope, and
     ``numeric`` the columns that may not hold text, as an untrusted formula reckons with them. ``memory`` keeps the
-    statistics of columns inside the leaf; None where it goes row by row without doubt.
+    statistics of columns inside the leaf; None where it goes row by row without doubt. ``coding`` holds the contrasts
+    that the model has for factors, where the leaf names none.
     """
 
     label: str
@@ -115,6 +116,7 @@ class Expression:
     captured: Mapping[str, Any] = field(default_factory=dict)
     numeric: frozenset[str] = frozenset()
     memory: Memory | None = None
+    coding: Coding | None = None
 
     @property
     def is_column(self) -> bool:

@@ -65,7 +65,9 @@ REMEDIES = {
     **dict.fromkeys(("corAR1", "corCAR1", "corSymm", "corCompSymm", "corExp", "acor"), COVARIANCE),
     **dict.fromkeys(("un", "toep", "homdiag", "hetar1", "propto", "equalto", "pdDiag", "pdSymm"), STRUCTURE),
     "resp_se": "Known standard errors stand beside the formula: Model(formula, data, se='s').",
-    **dict.fromkeys(("contrasts", "code"), "Contrasts stand in the formula: C(f, contr.sum), C(f, Treatment('b'))."),
+    **dict.fromkeys(
+        ("contrasts", "code"), "Contrasts: C(f, contr.sum), C(f, Treatment('b')); Model(contrasts='sum') for all."
+    ),
     "droplevels": "Levels without rows are left out by themselves.",
     **dict.fromkeys(("year", "month", "weekday", "yday"), "Make the column first: data['x'].dt.month."),
 }

@@ -25,6 +25,7 @@ def model_text(design: Design, priors: Priors) -> Text:
         f"Formula: {design.formula.text}",
         f"Rows: {design.n:,} used{dropped}{design.rows_words}",
         f"Fixed: {design.fixed_words}",
+        *design.contrast_lines,
         *design.predictor_lines,
     ]
     if design.residual is not None:

@@ -33,6 +33,7 @@ def designed(
             se=origin.se,
             namespace=scope.names,
             trust=scope.trusted,
+            contrasts=scope.codings.given,
             family=family,
             matrices=matrices,
             sigma=origin.sigma,

@@ -80,9 +80,10 @@ ROWS: Fields = {
     "offset_column": _or_nothing(TEXT),
     "offset_is_array": FLAG,
 }
-LATER: Fields = dict.fromkeys(
-    ("se", "weights_column", "sigma", "residual"), _or_nothing(TEXT)
-)  # of rows, and not in files of older versions
+LATER: Fields = {  # of rows, and not in files of older versions
+    **dict.fromkeys(("se", "weights_column", "sigma", "residual"), _or_nothing(TEXT)),
+    "contrasts": _or_nothing(("a word or a record", lambda v: isinstance(v, str | dict))),
+}
 STORED: Fields = {"array": TEXT}
 CATEGORIES: Fields = {**STORED, "categories": RECORD, "ordered": FLAG}
 POINT: Fields = {"reml": FLAG, "solution": RECORD}

@@ -32,6 +32,7 @@ from ..engine.scaling import Problem
 from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
 from ..families import family_of
 from ..formulas.binding import Scope
+from ..formulas.contrasts import Codings
 from ..formulas.expressions import total_offset
 from ..terms.relationship import Matrix
 from ..tools.caller import names_of_caller
@@ -177,7 +178,8 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
     try:
         if not trust:
             _check_own(description.get("own", []), names)
-        design, origin = _build_design(description, _arrays(tree[DATA].to_dataset()), Scope(names=names, trusted=trust))
+        scope = Scope(names=names, trusted=trust, codings=Codings.of(description.get("contrasts")))
+        design, origin = _build_design(description, _arrays(tree[DATA].to_dataset()), scope)
         if description["kind"] == "point":
             solution = _build_solution(description["solution"], _arrays(tree[SOLUTION].to_dataset()))
             check_residual(solution, design)
@@ -303,6 +305,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "weights_column": design.weights_column,
         "sigma": None if design.residual is None else design.residual.words.sigma,
         "residual": None if design.residual is None else design.residual.words.residual,
+        "contrasts": design.scope.codings.given,
         "predictors": design.said_predictors,
         "fixed": [[_plain(key), value] for key, value in design.fixed.items()],
         "names": names_of(design),
@@ -366,6 +369,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
             se=errors,
             namespace=scope.names,
             trust=scope.trusted,
+            contrasts=scope.codings.given,
             family=family_of(about["family"], about["link"]),
             matrices=_read_matrices(about, arrays) or None,
             sigma=about.get("sigma"),

@@ -40,7 +40,7 @@ def _header(design: Design, title: str, *more: str) -> str:
         lines.append(errors_in_words(design))
     if design.residual is not None:
         lines.append(f"Residuals: {design.residual.text}")
-    lines += design.predictor_lines
+    lines += [*design.contrast_lines, *design.predictor_lines]
     if design.fixed:
         lines.append(f"Fixed, not estimated: {design.fixed_in_words}")
     if design.aliased:

@@ -108,6 +108,7 @@ def counted_design(
         offset=offset,
         namespace=given.scope.names,
         trust=given.scope.trusted,
+        contrasts=given.scope.codings.given,
         family=given.family,
         predictors=predictors,
         fixed=fixed,

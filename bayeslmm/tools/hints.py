@@ -631,7 +631,7 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         **dict.fromkeys(
             ("seed", "random_seed", "draws", "chains", "tune", "cores", "noncentered"), "of fit(): Model(...).fit(...)"
         ),
-        "contrasts": "written in the formula: C(x, contr.sum)",
+        **dict.fromkeys(("contrast", "coding"), "contrasts='sum', or by factor: contrasts={'arm': 'sum'}"),
         **dict.fromkeys(("correlation", "autocor"), "residual='ar1(time | group)', or car1, cs and us in its place"),
         **dict.fromkeys(("verbose", "silent", "quiet", "trace"), "nothing: only fit() prints, with progressbar"),
         **dict.fromkeys(("df", "dataframe", "table"), "data="),
