@@ -180,4 +180,5 @@ def test_what_is_near_a_boundary_is_left_to_the_whole_search(sleep):
     again = refitting.refits(sleep, flat.y + noise, reml=True, start=np.array([1.0, 0.0, 1.0]))
     assert not again.regular.all()
     for y, regular in zip(flat.y + noise, again.regular, strict=True):
-        assert regular == (not any(reml.fit(replace(sleep, y=y)).singular))
+        # one that is not at the boundary may be left to the search as well
+        assert not (regular and any(reml.fit(replace(sleep, y=y)).singular))
