@@ -28,9 +28,9 @@ def row(link, y, trials, weight, eta, parameters):
         return -np.inf, 0.0, 0.0, 0.0
     shape = parameters[0]
     whole = shape + mean
-    value = shape * np.log(shape / whole) + (y * np.log(mean / whole) if y > 0.0 else 0.0)
-    by_shape = np.log(shape / whole) + 1.0 - (shape + y) / whole
-    return value, (y / mean - (y + shape) / whole) * slope, by_shape, 0.0
+    log_zero = -np.log1p(mean / shape)  # of one unit of shape: log(shape / whole) has no digits where the mean is small
+    value = shape * log_zero + (y * np.log(mean / whole) if y > 0.0 else 0.0)
+    return value, (y / mean - (y + shape) / whole) * slope, log_zero + (mean - y) / whole, 0.0
 
 
 @compiled
@@ -54,11 +54,12 @@ def bends(link, y, trials, weight, eta, parameters):
     shape = parameters[0]
     whole = shape + mean
     a, b = y / mean, (y + shape) / whole
-    value = shape * np.log(shape / whole) + (y * np.log(mean / whole) if y > 0.0 else 0.0)
+    log_zero = -np.log1p(mean / shape)
+    value = shape * log_zero + (y * np.log(mean / whole) if y > 0.0 else 0.0)
     d1, d2, d3 = by_eta(a - b, b / whole - a / mean, 2.0 * (a / mean**2 - b / whole**2), m1, m2, m3)
     away = (y - mean) / whole**2
     s1, s2, _ = by_eta(away, -1.0 / whole**2 - 2.0 * away / whole, 0.0, m1, m2, m3)
-    return value, d1, d2, d3, np.log(shape / whole) + 1.0 - b, s1, s2, 0.0, 0.0, 0.0
+    return value, d1, d2, d3, log_zero + (mean - y) / whole, s1, s2, 0.0, 0.0, 0.0
 
 
 class NegativeBinomial(Poisson):

@@ -135,6 +135,19 @@ def test_what_a_family_says_of_itself_is_whole(name):
 # -- the density
 
 
+@pytest.mark.parametrize("shape", [0.05, 1.0, 300.0])
+@pytest.mark.parametrize("eta", [-16.0, -20.0, -30.0, -36.0])
+def test_what_is_rarely_more_than_zero_is_one(eta, shape):
+    """log P(1 | y > 0) = −μ (1 + 1/shape) / 2 + O(μ²); the logs that make it up are of the size of η."""
+    family = FAMILIES["truncated_negbinomial"](link="log")
+    row = FAMILIES["truncated_negbinomial"].row
+    value, by_eta, by_shape, _ = row(numbers(family)[1], 1.0, TRIALS, WEIGHT, eta, np.array([shape]))
+    slope = -np.exp(eta) * (1.0 + 1.0 / shape) / 2.0
+    assert value + np.log(shape) == pytest.approx(slope, rel=1e-5, abs=1e-13)
+    assert by_eta == pytest.approx(slope, rel=1e-5, abs=1e-13)
+    assert by_shape + 1.0 / shape == pytest.approx(np.exp(eta) / (2.0 * shape**2), rel=1e-5, abs=1e-13 / shape)
+
+
 @pytest.mark.parametrize(("name", "link"), PAIRS)
 def test_derivatives_are_those_of_differences(name, link):
     family, kind = family_of(name, link), FAMILIES[name]
