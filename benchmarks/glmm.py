@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import shutil
 import statistics
@@ -45,7 +46,10 @@ timed <- function(f) {{
   seconds <- sapply(1:{repeats}, processor)
   c(median(seconds), as.numeric(logLik(fit)))
 }}
-say <- function(name, f) tryCatch(cat(name, timed(f), "\\n"), error = function(e) NULL)
+say <- function(name, f) tryCatch({{
+  setTimeLimit(elapsed = {patience}, transient = TRUE)
+  cat(name, timed(f), "\\n")
+}}, error = function(e) if (grepl("time limit", conditionMessage(e))) cat(name, "Inf NaN\\n"))
 formula <- {formula}
 if ({glmer}) say("glmer", function() glmer(formula, d, family = {family}))
 if ({glmer} && {scalar}) say("glmer25", function() glmer(formula, d, family = {family}, nAGQ = 25))
@@ -93,8 +97,8 @@ def median_time(run: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     return statistics.median(seconds), answer
 
 
-def by_r(model: dict[str, Any], data: pd.DataFrame, repeats: int) -> dict[str, tuple[float, float]]:
-    """Seconds and log likelihood by program, of those that R has and that take the family."""
+def by_r(model: dict[str, Any], data: pd.DataFrame, repeats: int, patience: float) -> dict[str, tuple[float, float]]:
+    """Seconds and log likelihood by program, of those that R has and that take the family; infinite beyond patience."""
     if not shutil.which("Rscript") or model["family"] not in R_FAMILIES:
         return {}
     family, left = R_FAMILIES[model["family"]], model["formula"]
@@ -111,6 +115,7 @@ def by_r(model: dict[str, Any], data: pd.DataFrame, repeats: int) -> dict[str, t
         script = R_SCRIPT.format(
             data=str(path),
             repeats=repeats,
+            patience=patience,
             factors=", ".join(f'"{column}"' for column in model.get("factors", {})),
             formula=left,
             family=family + link,
@@ -118,10 +123,10 @@ def by_r(model: dict[str, Any], data: pd.DataFrame, repeats: int) -> dict[str, t
             glmer=str(family not in ("nbinom2", "beta_family")).upper(),
             tmb=("glmmTMB::" if family in ("nbinom2", "beta_family") else "") + family + link,
         )
-        told = subprocess.run(
-            ["Rscript", "-e", script], capture_output=True, text=True, env=report.one_thread(), check=False
-        )
-    lines = [line.split() for line in told.stdout.splitlines()]
+        # R looks at its limit between calls of compiled code, which may not end
+        everything = ["timeout", f"{4 * patience:g}", "Rscript", "-e", script]
+        printed = subprocess.run(everything, capture_output=True, text=True, env=report.one_thread(), check=False)
+    lines = [line.split() for line in printed.stdout.splitlines()]
     return {line[0]: (float(line[1]), float(line[2])) for line in lines if len(line) == 3}
 
 
@@ -158,11 +163,13 @@ def by_peers(
             answer = peer.ask(task)
             if "error" not in answer:
                 answers[name] = (answer["seconds"], -0.5 * answer["criterion"])
+            elif answer["error"].startswith("no answer within"):
+                answers[name] = (math.inf, math.nan)
     return answers
 
 
 def row_of(
-    name: str, ours: dict[str, float | None], loglik: float, others: dict[str, tuple[float, float]]
+    name: str, ours: dict[str, float | None], loglik: float, others: dict[str, tuple[float, float]], patience: float
 ) -> dict[str, str]:
     """A line of the table: processor ms, and of others how many times as long they take."""
     row = {"model": name}
@@ -172,6 +179,9 @@ def row_of(
             row[f"{program} /"] = report.ABSENT
             continue
         seconds, value = others[program]
+        if math.isinf(seconds):
+            row[f"{program} /"] = f"over {patience:g} s"
+            continue
         of_ours = ours["nAGQ=25 ms" if program == "glmer25" else "Laplace ms"]
         ratio = report.number(seconds / of_ours if of_ours else None)
         off = value - loglik if program not in PEERS else 0.0  # these leave constants out, each its own
@@ -184,7 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--models", default="", help="beginnings of names, separated by commas")
     parser.add_argument("--python", default=".venv/peers/bin/python", help="of the environment with other packages")
-    parser.add_argument("--patience", type=float, default=120.0, help="seconds a package may take for all its runs")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds a program may take for all its runs")
     parser.add_argument("--no-write", action="store_true", help="print only, leave README.md alone")
     options = parser.parse_args(arguments)
     wanted = tuple(part.strip() for part in options.models.split(",") if part.strip())
@@ -211,8 +221,8 @@ def main(arguments: list[str] | None = None) -> None:
         }
         by_rule = is_scalar(model) and model["family"] not in ("gaussian",)
         ours["nAGQ=25 ms"] = median_time(partial(fit, NODES), options.repeats)[0] if by_rule else None
-        others = by_r(model, data, options.repeats) | by_peers(peers, model, data, options.repeats)
-        rows.append(row_of(name, ours, answer.loglik, others))
+        others = by_r(model, data, options.repeats, options.patience) | by_peers(peers, model, data, options.repeats)
+        rows.append(row_of(name, ours, answer.loglik, others, options.patience))
         slower += [
             f"{name} ({program})"
             for program, (seconds, value) in others.items()
