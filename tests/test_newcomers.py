@@ -246,6 +246,7 @@ def test_a_prior_of_correlations_where_there_are_none(sleep):
         (lambda fit, model: fit.fixef_, r"here it is fixef\(\)"),
         (lambda fit, model: blm.LinearMixedModel(), "lmer"),
         (lambda fit, model: fit.means("Days").pairs(reverse=True), "contrasts"),
+        (lambda fit, model: fit.means("Days", kind="response"), r"response\(\)"),
         (lambda fit, model: fit.means("Days", at={"Days": [0, 1]}).pairs(adjust="bonf"), "here it is 'bonferroni'"),
         (lambda fit, model: model.update("~ . + I(Days ** 2)").aic, "fit first"),
     ],

@@ -649,7 +649,10 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
     "hypothesis": {
         **dict.fromkeys(("class_", "group", "scope"), "in the text: 'x > 0' of a coefficient, 'sd(x | g) > 1' of an sd")
     },
-    "means": dict.fromkeys(("specs", "var"), "the first argument: means(factor, by=...)"),
+    "means": {
+        **dict.fromkeys(("specs", "var"), "the first argument: means(factor, by=...)"),
+        **dict.fromkeys(("kind", "transform", "regrid"), "means(factor).response(), on the scale of the response"),
+    },
     "confint": {"parm": "nothing: the table has a row for every parameter"},
     "plot_predictions": {"condition": "x, by= and at="},
 }
