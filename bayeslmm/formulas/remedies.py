@@ -97,7 +97,8 @@ BESIDE_RESPONSE = {
     "se": "Known standard errors stand beside the formula: Model(formula, data, se='s') (docs/meta_analysis.md).",
     "subset": "Leave the rows out of the data: data[condition].",
     "thres": "One set of cutpoints holds for all rows, as many as categories that occur; thresholds by group are not "
-    "offered (brms has them). A bar moves all of them together: (1 | g).",
+    "offered (brms has them). A factor right of '~' or a bar, (1 | g), moves all of them together, scale='~ g' spreads "
+    "them, and models of the rows of each level have cutpoints of their own.",
     "trunc": "Truncated responses are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md).",
     "vint": "Families of one's own are not offered.",
     "vreal": "Families of one's own are not offered.",

@@ -641,6 +641,11 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         **dict.fromkeys(("cov_ranef", "data2"), "matrices={'A': A}, with (1 | gr(level, cov=A)) in the formula"),
         "ziformula": "zi='~ x' with family='zero_inflated_poisson' or 'zero_inflated_negbinomial'",
         "dispformula": "sigma='~ x' of residual sds, shape='~ x' and phi='~ x' of other families",
+        **dict.fromkeys(
+            ("thresholds", "threshold", "thres", "cutpoints", "nominal"),
+            "one set of cutpoints for all rows of an ordinal response: a factor right of '~' or a bar, (1 | g), moves "
+            "them together, scale='~ g' spreads them, and models of the rows of each level have cutpoints of their own",
+        ),
         "disc": "scale='~ x' of an ordinal response, which is one over brms's disc: coefficients have the other sign",
         "vi": "se=, the square roots of the sampling variances",
         "sei": "se=",

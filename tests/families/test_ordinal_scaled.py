@@ -195,3 +195,19 @@ def test_rows_of_one_answer_have_no_finite_scale(category, data):
     assert fit.solution.status == "separated" and "scale_f[b]" in fit.solution.limits
     finite = np.isfinite(fit.solution.parameter_errors["cutpoint"])
     assert finite.all()
+
+
+def test_two_thresholds_of_each_level_are_a_place_and_a_scale(data):
+    """With three categories the model that the hint leads to is the levels' models; one that only moves them is not."""
+    three = data.assign(y=np.where(data.f == "a", (data.y + 1) // 2, data.y.clip(upper=2)))  # a: a wide middle
+    joint = blm.Model("y ~ x * f", three, family="ordinal", scale="~ f").fit_ml()
+    apart = [blm.Model("y ~ x", rows, family="ordinal").fit_ml() for _, rows in three.groupby("f")]
+    moved = blm.Model("y ~ x * f", three, family="ordinal").fit_ml()
+    assert joint.loglik == pytest.approx(sum(fit.loglik for fit in apart), abs=1e-6)
+    assert moved.loglik < joint.loglik - 1.0
+
+
+@pytest.mark.parametrize("word", ["thresholds", "threshold", "thres", "cutpoints", "nominal"])
+def test_thresholds_by_group_lead_on(word, data):
+    with pytest.raises(blm.errors.InputError, match=r"scale='~ g' spreads .* models of the rows of each level"):
+        blm.Model("y ~ x", data, family="ordinal", **{word: "f"})
