@@ -478,3 +478,41 @@ def test_quadrature_leaves_a_boundary_and_finds_it_again():
     fits = [m.fit_ml(nAGQ=k) for k in (5, 9, 15)]
     assert all(fit.solution.status in ("boundary", "converged") for fit in fits)
     assert fits[2].loglik == pytest.approx(fits[1].loglik, abs=1e-2)
+
+
+def by_grid(design, fixed, sd, parameters):
+    """log L of (1 | g) by the trapezoid rule, of the compiled log density alone: no modes, no nodes, no factors."""
+    from scipy.special import logsumexp
+
+    from bayeslmm.families.densities import numbers
+
+    kind, link = numbers(design.family)
+    ones = np.ones(design.n)
+    trials = ones if design.trials is None else design.trials.astype(float)
+    y = np.ascontiguousarray(design.working_response, dtype=float)
+    u = np.arange(-9.0, 9.0, 0.02)
+    by_level = np.empty((len(u), design.groups[0].n_levels))
+    for k, effect in enumerate(sd * u):
+        out = np.empty(design.n)
+        each_row(kind, link, design.family.normaliser_takes_y, y, trials, ones, fixed + effect, parameters, out)
+        by_level[k] = np.bincount(design.groups[0].codes, out) - 0.5 * u[k] ** 2
+    by_level[np.isnan(by_level)] = -np.inf  # outside of the link's range
+    return logsumexp(by_level, axis=0).sum() + by_level.shape[1] * np.log(0.02 / np.sqrt(2 * np.pi))
+
+
+INTEGRATED = ["bernoulli", "poisson", "truncated_poisson", "zero_inflated_poisson", "hurdle_poisson", "ordinal"]
+
+
+@pytest.mark.parametrize("family", INTEGRATED)
+@given(st.integers(0, 10**6), st.floats(0.2, 1.2))
+@examples(3)
+def test_many_nodes_are_the_integral_by_brute_force(family, seed, scale):
+    design = model(family, bars="(1 | g)", data=table(seed)).design
+    about = Approximation(design)
+    psi = laplace_fit._start(about, 0.5)
+    psi[about.theta_at] *= scale
+    beta, theta, free = about.split(psi)
+    value = agq._Likelihood(about=about, integrals=OneFactor(design), nodes=45)(psi)[0]
+    sd = (about.T_z[0] @ about.lams(theta)[0]).item()
+    exact = by_grid(design, design.X @ (about.T_x @ beta) + design.offset, abs(sd), about.parameters.values(free))
+    assert -value == pytest.approx(exact + design.density_constants.sum(), abs=1e-6)
