@@ -286,7 +286,9 @@ def integrate(case, name, axes, s, *, mixing):
         if np.isinf(nu):
             quadratic, base = out(quadratic, base, 1, scale**-2 * np.ones(1))
             continue
-        u = np.linspace(np.log(1e-7), np.log(stats.gamma.ppf(0.9999, nu / 2, scale=2 / nu)), mixing)
+        reach = 0.1 * np.std(case.data["y"]) / np.std(case.data[other])  # a slope as large has the variance's ω
+        least = min(1e-7, 0.1 * (scale / reach) ** 2) if reach > scale else 1e-7
+        u = np.linspace(np.log(least), np.log(stats.gamma.ppf(0.9999, nu / 2, scale=2 / nu)), mixing)
         omega = np.exp(u)
         prior = stats.gamma.logpdf(omega, nu / 2, scale=2 / nu) + u
         wide = np.broadcast_to(quadratic[:, None], (len(base), mixing, *quadratic.shape[1:]))
