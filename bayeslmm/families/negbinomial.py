@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import lgamma
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from .family import Default
 from .gamma import draw_gamma
 from .links import by_eta, mean_and_slope, mean_bends
 from .poisson import Poisson, draw_counts, lognormal_variance
-from .special import digamma
+from .special import rising
 
 
 @compiled
@@ -35,13 +34,12 @@ def row(link, y, trials, weight, eta, parameters):
 
 @compiled
 def normaliser(n, parameters, values, counts, gradient):
-    """Σ log Γ(y + shape) − n log Γ(shape) over the distinct responses and their counts."""
-    shape = parameters[0]
-    total, slope = -n * lgamma(shape), -n * digamma(shape)
+    """Σ log Γ(y + shape) − log Γ(shape) over the distinct responses and their counts."""
+    total = 0.0
     for i in range(values.shape[0]):
-        total += counts[i] * lgamma(values[i] + shape)
-        slope += counts[i] * digamma(values[i] + shape)
-    gradient[0] += slope
+        value, slope, _, _ = rising(parameters[0], values[i])
+        total += counts[i] * value
+        gradient[0] += counts[i] * slope
     return total
 
 
