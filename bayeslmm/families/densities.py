@@ -145,6 +145,9 @@ def each_bend(
 ) -> None:
     """Derivatives of all rows, `Family.bends`, into ``out`` (10, n), or the first three of them; arrays in order."""
     arrays = [np.ascontiguousarray(array, dtype=float) for array in (y, trials, weights, eta, parameters)]
+    if numba.config.DISABLE_JIT:  # there is no C function then
+        _each_bend(kind, link, *arrays, out)
+        return
     addresses = [array.ctypes.data for array in (*arrays, out)]
     _bends_in_c().ctypes(kind, link, len(y), len(out), len(parameters), *addresses)
 
